@@ -1,0 +1,10 @@
+/* base/clock.h - monotonic time, for measuring; wall time, for stamping. */
+#ifndef FH_BASE_CLOCK_H
+#define FH_BASE_CLOCK_H
+
+#include <stdint.h>
+
+uint64_t fh_clock_ns(void);      /* monotonic */
+uint64_t fh_clock_unix_ms(void); /* since 1970 */
+
+#endif

@@ -1,0 +1,19 @@
+/* base/hash.h - SHA-256, from libcrypto (which uses the CPU's own instructions where there are some). */
+#ifndef FH_BASE_HASH_H
+#define FH_BASE_HASH_H
+
+#include "base/err.h"
+#include "base/str.h"
+
+#define FH_SHA256_BYTES 32
+#define FH_SHA256_HEX 65 /* with the final NUL */
+
+typedef struct fh_sha256 fh_sha256;
+FH_MUST_USE fh_status fh_sha256_new(fh_sha256 **out, fh_err *err);
+void fh_sha256_free(fh_sha256 *h); /* NULL is fine */
+FH_MUST_USE fh_status fh_sha256_add(fh_sha256 *h, const void *data, size_t n, fh_err *err);
+/* Writes the digest as lower-case hex and makes h ready for the next message. */
+FH_MUST_USE fh_status fh_sha256_finish(fh_sha256 *h, char hex[FH_SHA256_HEX], fh_err *err);
+FH_MUST_USE fh_status fh_sha256_of(fh_bytes data, char hex[FH_SHA256_HEX], fh_err *err);
+
+#endif

@@ -1,0 +1,69 @@
+/* cli/cli.h - what the commands share: options from tables, output that fits where it goes.
+ * Only src/cli prints for people or decides an exit code. Results go to out (pipeable), chatter to err.
+ * Exit codes come from status.def: 0 done, 1 failed, 2 wrong use. */
+#ifndef FH_CLI_CLI_H
+#define FH_CLI_CLI_H
+
+#include <stdio.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/str.h"
+
+typedef struct fh_cli {
+    const char *command;
+    int argc;    /* what follows the command's name */
+    char **argv;
+    FILE *out, *err;
+    bool json;   /* --json was given */
+    bool color;  /* out is a terminal that wants it */
+} fh_cli;
+
+typedef enum fh_option_kind { FH_OPTION_FLAG, FH_OPTION_TEXT, FH_OPTION_U64 } fh_option_kind;
+
+typedef struct fh_option {
+    const char *name; /* "--tensors" */
+    fh_option_kind kind;
+    void *out;        /* bool *, const char ** or uint64_t * */
+    const char *arg;  /* "N", shown in the help; NULL for flags */
+    const char *help; /* states the default */
+} fh_option;
+
+#define FH_CLI_STOP (-1) /* help was asked for and printed */
+
+/* Reads options and up to max_pos positional arguments; --json and --help work everywhere. Everything after "--" is
+ * positional. Returns 0 to go on, FH_CLI_STOP after --help, or 2 after printing what is wrong. */
+int fh_cli_parse(fh_cli *cli, const fh_option *options, size_t n, const char **positional, size_t max_pos);
+/* Prints "freehold: <text>" and returns the exit code of the status. */
+int fh_cli_fail(const fh_cli *cli, const fh_err *err);
+/* Writes the buffer to out and reports a failed write (full disk, closed pipe). */
+int fh_cli_print(const fh_cli *cli, const fh_buf *text);
+
+/* Human sizes and counts: "4.58 GiB", "1.50 B"; return out. */
+const char *fh_cli_bytes(uint64_t n, char *out, size_t size);
+const char *fh_cli_count(uint64_t n, char *out, size_t size);
+/* Text from a file made harmless for a terminal: control characters become '?'. */
+void fh_cli_add_safe(fh_buf *b, fh_str s);
+
+/* A progress line on err, for work longer than a second; silent when err is no terminal. */
+typedef struct fh_progress {
+    FILE *to;
+    const char *what;
+    uint64_t total, started_ns, shown_ns;
+    bool on, drawn;
+} fh_progress;
+void fh_progress_start(fh_progress *p, const fh_cli *cli, const char *what, uint64_t total);
+void fh_progress_at(fh_progress *p, uint64_t done);
+void fh_progress_end(fh_progress *p); /* erases the line */
+
+typedef struct fh_command {
+    const char *name, *args, *help;
+    int (*run)(fh_cli *cli);
+} fh_command;
+const fh_command *fh_command_table(size_t *n);
+
+#define FH_COMMAND_ROW(name, args, help) int fh_cmd_##name(fh_cli *cli);
+#include "cli/commands.def"
+#undef FH_COMMAND_ROW
+
+#endif
