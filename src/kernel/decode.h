@@ -1,4 +1,5 @@
 /* kernel/decode.h - element types to f32 and back. Kernels are the only place where arithmetic happens.
+ * SPDX-License-Identifier: Apache-2.0
  * fh_decode is fast (whole blocks, per-CPU variants where they pay); fh_ref_decode is the slow truth, one element
  * at a time, straight from the format's definition. Both give the same bits as the reference implementation on
  * every machine: no contraction, no fast math. Input may lie at any alignment. */

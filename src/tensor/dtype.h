@@ -1,4 +1,5 @@
-/* tensor/dtype.h - element types: sizes and names, from dtype.def. No arithmetic on elements. */
+/* tensor/dtype.h - element types: sizes and names, from dtype.def. No arithmetic on elements.
+ * SPDX-License-Identifier: Apache-2.0 */
 #ifndef FH_TENSOR_DTYPE_H
 #define FH_TENSOR_DTYPE_H
 

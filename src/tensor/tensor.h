@@ -1,4 +1,5 @@
 /* tensor/tensor.h - shapes and stored tensors: views into mapped files.
+ * SPDX-License-Identifier: Apache-2.0
  * Dimensions are outermost first, as PyTorch writes them; GGUF's order is turned round where GGUF is read.
  * A view owns nothing; whoever opened the file keeps the bytes alive. */
 #ifndef FH_TENSOR_TENSOR_H
