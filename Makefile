@@ -18,7 +18,10 @@ WARN      := -Wall -Wextra -Werror -Wshadow -Wconversion -Wsign-conversion -Wstr
              -Wpointer-arith -Wcast-qual -Wwrite-strings -Wundef -Wvla -Wformat=2 -Wimplicit-fallthrough -Wnull-dereference
 # Bits must not depend on the machine: no contraction, no fast math, no -march=native.
 EXACT     := -ffp-contract=off -fno-fast-math -fno-strict-aliasing
-HARDEN    := -D_FORTIFY_SOURCE=3 -fstack-protector-strong -fPIE -ftrivial-auto-var-init=zero
+HARDEN    := -D_FORTIFY_SOURCE=3 -fstack-protector-strong -fPIE
+ifeq ($(findstring clang,$(CC)),)
+HARDEN    += -ftrivial-auto-var-init=zero
+endif
 HARDEN_LD := -pie -Wl,-z,relro,-z,now -Wl,-z,noexecstack
 ifeq ($(ARCH),x86_64)
 HARDEN    += -fcf-protection
@@ -80,7 +83,159 @@ $(O)/libfreehold.a: $(LIB_OBJ)
 	@rm -f $@
 	ar rcs $@ $^
 
-$(O)/fh-test: $(TEST_OBJ) $(O)/libfreehold.a
-	$(CC) $(LDFLAGS_ALL) $(TEST_OBJ) $(O)/libfreehold.a $(LDLIBS) -o $@
+$(O)/fh-test: $(TEST_OBJ) $(O)/builtin.o $(O)/libfreehold.a
+	$(CC) $(LDFLAGS_ALL) $^ $(LDLIBS) -o $@
 
 -include $(LIB_OBJ:.o=.d) $(TEST_OBJ:.o=.d)
+
+# ---- the model inside the binary: models/default.gguf, or a tiny one made here ----
+MODEL     := $(wildcard models/default.gguf)
+ifeq ($(MODEL),)
+MODEL     := $(BUILD)/tiny.gguf
+endif
+
+ifeq ($(KIND),rel)
+$(BUILD)/tiny.gguf: tools/make_tiny_model.c $(BUILD)/rel/libfreehold.a
+	$(CC) $(CPPFLAGS) -std=c11 $(WARN) -O1 $< $(BUILD)/rel/libfreehold.a $(LDLIBS) -o $(BUILD)/make_tiny_model
+	$(BUILD)/make_tiny_model $@
+else
+$(BUILD)/tiny.gguf:
+	$(MAKE) KIND=rel $@
+endif
+
+$(O)/builtin.o: models/builtin.S $(MODEL)
+	@mkdir -p $(@D)
+	$(CC) -DFH_MODEL_FILE='"$(MODEL)"' -c $< -o $@
+
+$(O)/freehold: $(O)/src/cli/main.o $(O)/builtin.o $(O)/libfreehold.a
+	$(CC) $(LDFLAGS_ALL) $^ $(LDLIBS) -o $@
+
+ifeq ($(KIND),rel)
+$(BUILD)/freehold: $(BUILD)/rel/freehold
+	@cp -f $< $@
+endif
+
+-include $(O)/src/cli/main.d
+
+# ---- the main job ----
+.PHONY: run
+run:
+	@tools/need.sh build
+	@$(MAKE) --no-print-directory $(BUILD)/freehold
+	$(BUILD)/freehold run
+
+# ---- tests: `make test` is the required tier; it needs no network and nothing beside the checkout ----
+GOLDEN    ?= $(wildcard ../shared/golden)
+.PHONY: test asan ubsan tsan test-oom check unit
+test:
+	@tools/need.sh build test
+	@$(MAKE) --no-print-directory $(BUILD)/freehold
+	@$(MAKE) --no-print-directory KIND=test $(BUILD)/test/fh-test $(BUILD)/test/freehold
+	@tests/run.sh test $(GOLDEN)
+
+asan ubsan tsan:
+	@tools/need.sh build test
+	@$(MAKE) --no-print-directory KIND=$@ $(BUILD)/$@/fh-test $(BUILD)/$@/freehold
+	@tests/run.sh $@ $(GOLDEN)
+
+# Every allocation, open, read and map of show and verify fails once, and from then on; leaks count.
+test-oom:
+	@tools/need.sh build test
+	@$(MAKE) --no-print-directory KIND=asan $(BUILD)/asan/freehold
+	@python3 tests/e2e/test_faults.py $(BUILD)/asan/freehold
+
+# ---- what the compiler does not see ----
+.PHONY: lint check-layers headers
+lint: check-layers
+	@tools/need.sh build lint
+	@python3 tools/lint.py
+	@tools/lint_headers.sh "$(CC)" $(CPPFLAGS) -std=c11 $(WARN)
+	@$(MAKE) --no-print-directory KIND=clang CC=clang lib-only
+	cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,portability,performance --inline-suppr \
+	    --suppressions-list=tools/cppcheck-allow.txt -j2 -Isrc -D__GNUC__ -D__x86_64__ -D__BYTE_ORDER__=1 \
+	    -D__ORDER_LITTLE_ENDIAN__=1 src
+
+check-layers:
+	@python3 tools/check_layers.py
+
+clang_FLAGS := -O1
+.PHONY: lib-only
+lib-only: $(O)/libfreehold.a
+
+# ---- fuzzing: one libFuzzer target a reader of foreign bytes ----
+FUZZ_SECONDS ?= 60
+FUZZ      := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+fuzz_FLAGS := -O1 -g -DFH_TEST_BUILD -DFH_FUZZING -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+.PHONY: fuzz fuzz-build
+fuzz:
+	@tools/need.sh build fuzz
+	@$(MAKE) --no-print-directory KIND=fuzz CC=clang fuzz-build
+	@tests/fuzz/run.sh $(BUILD)/fuzz $(FUZZ_SECONDS) $(FUZZ)
+
+fuzz-build: $(FUZZ:%=$(O)/fuzz_%)
+
+$(O)/fuzz_%: $(O)/tests/fuzz/fuzz_%.o $(O)/libfreehold.a
+	$(CC) -fsanitize=fuzzer,address,undefined $^ $(LDLIBS) -o $@
+
+# ---- coverage of the unit tests, by file ----
+.PHONY: cov
+cov:
+	@tools/need.sh build
+	@$(MAKE) --no-print-directory KIND=cov $(BUILD)/cov/fh-test
+	@find $(BUILD)/cov -name '*.gcda' -delete
+	@$(BUILD)/cov/fh-test $(if $(GOLDEN),--data $(GOLDEN)) >/dev/null
+	@tools/coverage.sh $(BUILD)/cov
+
+# ---- speed: ceilings of this machine and the decoders against them; CSV rows to bench/results/ ----
+.PHONY: bench
+bench:
+	@tools/need.sh build test
+	@$(MAKE) --no-print-directory $(BUILD)/freehold $(BUILD)/rel/bench-decode
+	@bench/run.sh $(BUILD)
+
+$(O)/bench-decode: bench/decode.c $(O)/libfreehold.a
+	$(CC) $(CPPFLAGS) $(CFLAGS_ALL) $(LDFLAGS_ALL) $^ $(LDLIBS) -o $@
+
+# ---- cross build for 64-bit ARM; its tests run under qemu-user ----
+.PHONY: cross
+cross:
+	@tools/need.sh build cross
+	@$(MAKE) --no-print-directory KIND=arm CC=aarch64-linux-gnu-gcc $(BUILD)/arm/libfreehold.a
+arm_FLAGS := -O2 -g
+
+# ---- installation ----
+.PHONY: install uninstall
+install: $(BUILD)/freehold
+	install -D -m 755 $(BUILD)/freehold $(DESTDIR)$(PREFIX)/bin/freehold
+	install -D -m 644 docs/freehold.1 $(DESTDIR)$(PREFIX)/share/man/man1/freehold.1
+	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/site-functions \
+	    $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+	$(BUILD)/freehold completion bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/freehold
+	$(BUILD)/freehold completion zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_freehold
+	$(BUILD)/freehold completion fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/freehold.fish
+
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/bin/freehold $(DESTDIR)$(PREFIX)/share/man/man1/freehold.1 \
+	    $(DESTDIR)$(PREFIX)/share/bash-completion/completions/freehold \
+	    $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_freehold \
+	    $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/freehold.fish
+
+.PHONY: clean
+clean:
+	rm -rf $(BUILD)
+
+.PHONY: help
+help:
+	@echo 'make run            build and do the main job (installs what is missing)'
+	@echo 'make test           the required tests'
+	@echo 'make all            build/freehold'
+	@echo 'make lint           layers, sizes, headers, clang, cppcheck'
+	@echo 'make check-layers   only: which folder includes which'
+	@echo 'make asan ubsan tsan   the required tests under a sanitizer'
+	@echo 'make test-oom       every failing allocation, open, read and map'
+	@echo 'make fuzz           every fuzz target, FUZZ_SECONDS each (60)'
+	@echo 'make cov            line coverage of the unit tests'
+	@echo 'make bench          speed, as shares of measured ceilings'
+	@echo 'make cross          build for 64-bit ARM'
+	@echo 'make install        to PREFIX (/usr/local), under DESTDIR'
+	@echo 'make clean'

@@ -1,4 +1,5 @@
 /* tests/test.h - the project's own small test runner.
+ * SPDX-License-Identifier: Apache-2.0
  * A test file defines TEST(module, name) { ... } cases; they register themselves, so nothing is listed twice.
  * A failed check ends its case; a skip is counted and printed with its reason, never taken for a pass.
  * Run: fh-test [--list] [--data DIR] [--seed N] [MODULE | MODULE.NAME ...] */

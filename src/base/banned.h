@@ -1,4 +1,5 @@
-/* base/banned.h - calls that cannot be used safely do not compile. Included by the build before every file. */
+/* base/banned.h - calls that cannot be used safely do not compile. Included by the build before every file.
+ * SPDX-License-Identifier: Apache-2.0 */
 #ifndef FH_BASE_BANNED_H
 #define FH_BASE_BANNED_H
 

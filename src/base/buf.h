@@ -1,4 +1,5 @@
 /* base/buf.h - a growing byte buffer with a ceiling set at init.
+ * SPDX-License-Identifier: Apache-2.0
  * Failure is sticky: appends after a failure do nothing, one fh_buf_check at the end reports it.
  * Owns its bytes until released or taken. */
 #ifndef FH_BASE_BUF_H

@@ -1,4 +1,5 @@
-/* base/clock.h - monotonic time, for measuring; wall time, for stamping. */
+/* base/clock.h - monotonic time, for measuring; wall time, for stamping.
+ * SPDX-License-Identifier: Apache-2.0 */
 #ifndef FH_BASE_CLOCK_H
 #define FH_BASE_CLOCK_H
 

@@ -1,4 +1,5 @@
 /* base/cursor.h - reading little-endian fields from untrusted bytes.
+ * SPDX-License-Identifier: Apache-2.0
  * Never reads past the end: the first field that does not fit makes the cursor fail, for good; reads then
  * give 0, and `pos` stays at the start of that field so that the error can name the byte. */
 #ifndef FH_BASE_CURSOR_H

@@ -1,4 +1,5 @@
-/* base/env.h - the environment, read through one table (env.def) and nowhere else. */
+/* base/env.h - the environment, read through one table (env.def) and nowhere else.
+ * SPDX-License-Identifier: Apache-2.0 */
 #ifndef FH_BASE_ENV_H
 #define FH_BASE_ENV_H
 

@@ -1,4 +1,5 @@
 /* base/err.h - the one way to fail.
+ * SPDX-License-Identifier: Apache-2.0
  * A function that can fail returns fh_status and takes a trailing fh_err * (NULL is fine). Outputs are
  * untouched on failure. Predicates return bool and cannot fail. Nothing below src/cli prints or exits.
  * An fh_err is plain storage: no allocation, so running out of memory can be reported too. */

@@ -1,4 +1,5 @@
 /* base/fault.h - fault injection: in test builds (FH_TEST_BUILD) the n-th call of a kind can be made to fail.
+ * SPDX-License-Identifier: Apache-2.0
  * Kinds: alloc, read, write, fsync, mmap, rename, open. Once, or that one and all after it.
  * In other builds FH_FAULT() is the constant false and costs nothing. Thread-safe counters. */
 #ifndef FH_BASE_FAULT_H

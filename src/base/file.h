@@ -1,4 +1,5 @@
 /* base/file.h - files: mapped, read whole, listed, and written so that no half file ever has the final name.
+ * SPDX-License-Identifier: Apache-2.0
  * A mapping survives another program truncating the file under it: the lost pages read as zero, the process
  * goes on, and fh_map_check reports it (a SIGBUS handler patches the hole). Check after reading what matters. */
 #ifndef FH_BASE_FILE_H

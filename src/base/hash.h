@@ -1,4 +1,5 @@
-/* base/hash.h - SHA-256, from libcrypto (which uses the CPU's own instructions where there are some). */
+/* base/hash.h - SHA-256, from libcrypto (which uses the CPU's own instructions where there are some).
+ * SPDX-License-Identifier: Apache-2.0 */
 #ifndef FH_BASE_HASH_H
 #define FH_BASE_HASH_H
 

@@ -1,4 +1,5 @@
 /* base/json.h - JSON of our own: strict RFC 8259, bounded, exact.
+ * SPDX-License-Identifier: Apache-2.0
  * Reader: a pull reader (constant memory) and, on top of it, a small tree for configs. Text must be UTF-8;
  * keys and strings may hold U+0000; lone surrogates are refused; numbers stay as written until asked for.
  * Refused unless a flag allows it: duplicate keys (tree only), Infinity and NaN (some published configs).
@@ -50,7 +51,8 @@ FH_MUST_USE fh_status fh_json_skip(fh_json_reader *r, const fh_json_event *ev, f
 FH_MUST_USE fh_status fh_json_expect(fh_json_reader *r, fh_json_kind kind, fh_json_event *ev,
                                      const char *what, fh_err *err);
 
-/* Exact conversions of a number's text: false when it is not one, is out of range or has a fraction. */
+/* Exact conversions of a number's text: false when it is not one, is out of range or has a fraction.
+ * Integers in any spelling: 2048.0 and 1e6 are. */
 bool fh_json_text_u64(fh_str number, uint64_t *out);
 bool fh_json_text_i64(fh_str number, int64_t *out);
 bool fh_json_text_f64(fh_str number, double *out); /* correctly rounded; also Infinity and NaN */
@@ -76,7 +78,8 @@ typedef struct fh_json_options {
 FH_MUST_USE fh_status fh_json_parse(fh_json **out, fh_str text, const fh_json_options *opt, fh_err *err);
 void fh_json_free(fh_json *doc); /* NULL is fine */
 const fh_json_node *fh_json_root(const fh_json *doc);
-/* Member by name, or NULL (also when obj is NULL or no object): lookups can be chained. */
+/* Member by name, or NULL (also when obj is NULL or no object): lookups can be chained. Looks at every
+ * member, which suits configs; whoever has thousands of them to look up uses the pull reader. */
 const fh_json_node *fh_json_get(const fh_json_node *obj, const char *key);
 const fh_json_node *fh_json_get_str(const fh_json_node *obj, fh_str key);
 /* First child, and the one after; NULL at the end. for (c = first(n); c; c = next(n, c)) */

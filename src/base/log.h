@@ -1,4 +1,5 @@
 /* base/log.h - structured log: an event name and typed fields, one line each, as text or JSON lines.
+ * SPDX-License-Identifier: Apache-2.0
  * For operators; what a command prints for its user is the business of src/cli. Lines are written whole
  * (one write call), so threads do not mix. Prompts and secrets are never logged. */
 #ifndef FH_BASE_LOG_H

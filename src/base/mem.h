@@ -1,4 +1,5 @@
 /* base/mem.h - the only door to the heap, and arenas with a ceiling.
+ * SPDX-License-Identifier: Apache-2.0
  * Every allocation of the program goes through here, so a test build can count bytes and let the n-th one
  * fail (base/fault.h). Running out is a status, never an exit. Sizes of arrays are checked products. */
 #ifndef FH_BASE_MEM_H

@@ -1,4 +1,5 @@
 /* base/num.h - arithmetic on numbers that a file or a peer supplied.
+ * SPDX-License-Identifier: Apache-2.0
  * Each function returns true and sets *out when the result fits, false (and *out untouched) otherwise. */
 #ifndef FH_BASE_NUM_H
 #define FH_BASE_NUM_H

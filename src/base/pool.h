@@ -1,4 +1,5 @@
 /* base/pool.h - a team of threads for short parallel work.
+ * SPDX-License-Identifier: Apache-2.0
  * Workers are pinned to the CPUs this process may use, spin briefly for the next job and then sleep (futex),
  * so that back-to-back ops cost little and an idle program costs nothing. The caller is worker 0.
  * One fh_pool_run at a time; inside it, every worker runs fn once and may meet the others at a barrier. */

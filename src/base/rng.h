@@ -1,4 +1,5 @@
 /* base/rng.h - counter-based random numbers (Philox 4x32-10): the same stream on every machine.
+ * SPDX-License-Identifier: Apache-2.0
  * A generator is a value: copy it to fork, save its 40 bytes to resume. stream separates uses of one seed. */
 #ifndef FH_BASE_RNG_H
 #define FH_BASE_RNG_H

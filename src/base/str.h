@@ -1,4 +1,5 @@
 /* base/str.h - borrowed text and bytes: pointer and length, never a promise of a final NUL.
+ * SPDX-License-Identifier: Apache-2.0
  * Owns nothing. What they point to must outlive them; every header that hands one out says whose it is. */
 #ifndef FH_BASE_STR_H
 #define FH_BASE_STR_H
