@@ -116,5 +116,7 @@ void fh_json_put_i64(fh_json_writer *w, int64_t v);
 void fh_json_put_f64(fh_json_writer *w, double v); /* shortest text that reads back the same; nonfinite = null */
 void fh_json_put_bool(fh_json_writer *w, bool v);
 void fh_json_put_null(fh_json_writer *w);
+/* A node with all below it; numbers as they were written, so nothing is rounded. Infinity and NaN become null. */
+void fh_json_put_tree(fh_json_writer *w, const fh_json_node *root);
 
 #endif
