@@ -8,6 +8,12 @@
 #include <string.h>
 #include <time.h>
 
+#undef sprintf /* macros of the C library under _FORTIFY_SOURCE */
+#undef vsprintf
+#undef strcpy
+#undef strcat
+#undef strncpy
+#undef strncat
 #pragma GCC poison strcpy strcat strncpy strncat sprintf vsprintf gets strtok atoi atol atoll atof
 #pragma GCC poison srand drand48 tmpnam mktemp tempnam setenv putenv asctime ctime
 
