@@ -58,7 +58,7 @@ static void put_escape(fh_buf *out, uint8_t c) {
         fh_buf_add_byte(out, '\\');
         fh_buf_add_byte(out, (uint8_t)names[c - 0x08]);
     } else {
-        static const char hex[] = "0123456789ABCDEF";
+        static const char hex[] = "0123456789abcdef";
         char text[6] = {'\\', 'u', '0', '0', hex[c >> 4], hex[c & 15]};
         fh_buf_add(out, text, sizeof text);
     }

@@ -37,20 +37,13 @@ static uint64_t stream_words(uint64_t n, uint32_t bits) { return fh_ceil_div(n *
 uint32_t fh_weight_code(const fh_weight *w, uint64_t row, uint64_t col) {
     uint64_t cols = fh_weight_cols(w), rows = fh_weight_rows(w), at = row * cols + col;
     switch (w->packing) {
-    case FH_PACK_I32_IN:
-        return stream_code(w->codes, row * stream_words(cols, w->bits), 1, col, w->bits);
-    case FH_PACK_I32_IN_WORDS:
-        return word_code(w->codes, row * fh_ceil_div(cols, 32u / w->bits), 1, col, w->bits);
-    case FH_PACK_I32_OUT:
-        return stream_code(w->codes, row, rows, col, w->bits);
-    case FH_PACK_AWQ:
-        return low_bits(word_at(w->codes, col * (rows / 8) + row / 8) >> (4u * awq_place[row % 8]), 4);
-    case FH_PACK_NIBBLE:
-        return low_bits((uint32_t)w->codes->data.ptr[at / 2] >> (at % 2 ? 4 : 0), 4);
-    case FH_PACK_NIBBLE_HIGH:
-        return low_bits((uint32_t)w->codes->data.ptr[at / 2] >> (at % 2 ? 0 : 4), 4);
-    case FH_PACK_NONE:
-        break;
+    case FH_PACK_I32_IN: return stream_code(w->codes, row * stream_words(cols, w->bits), 1, col, w->bits);
+    case FH_PACK_I32_IN_WORDS: return word_code(w->codes, row * fh_ceil_div(cols, 32u / w->bits), 1, col, w->bits);
+    case FH_PACK_I32_OUT: return stream_code(w->codes, row, rows, col, w->bits);
+    case FH_PACK_AWQ: return low_bits(word_at(w->codes, col * (rows / 8) + row / 8) >> (4u * awq_place[row % 8]), 4);
+    case FH_PACK_NIBBLE: return low_bits((uint32_t)w->codes->data.ptr[at / 2] >> (at % 2 ? 4 : 0), 4);
+    case FH_PACK_NIBBLE_HIGH: return low_bits((uint32_t)w->codes->data.ptr[at / 2] >> (at % 2 ? 0 : 4), 4);
+    case FH_PACK_NONE: break;
     }
     FH_BUG("a plain weight has no packed codes");
 }
@@ -77,10 +70,8 @@ float fh_weight_zero(const fh_weight *w, uint64_t row, uint64_t col) {
     uint64_t rows = fh_weight_rows(w), r = row % FH_MAX(rows, 1u), groups, matrix;
     uint32_t z;
     switch (w->zero_kind) {
-    case FH_ZERO_NONE:
-        return 0.0f;
-    case FH_ZERO_CONST:
-        return (float)w->zero_const;
+    case FH_ZERO_NONE: return 0.0f;
+    case FH_ZERO_CONST: return (float)w->zero_const;
     case FH_ZERO_I32_OUT:
         z = stream_code(w->zero, col_group(w, col) * stream_words(rows, w->bits), 1, r, w->bits);
         return (float)low_bits(z + (uint32_t)w->zero_const, w->bits);
@@ -95,8 +86,8 @@ float fh_weight_zero(const fh_weight *w, uint64_t row, uint64_t col) {
             z = stream_code(w->zero, matrix * stream_words(rows, w->bits) * groups + col_group(w, col), groups, r,
                             w->bits);
         else
-            z = word_code(w->zero, matrix * fh_ceil_div(rows, 32u / w->bits) * groups + col_group(w, col), groups,
-                          r, w->bits);
+            z = word_code(w->zero, matrix * fh_ceil_div(rows, 32u / w->bits) * groups + col_group(w, col), groups, r,
+                          w->bits);
         return (float)z + (float)w->zero_const;
     case FH_ZERO_TENSOR:
         return fh_ref_decode(w->zero->dtype, w->zero->data.ptr, (size_t)scale_place(w, row, col)) +
@@ -156,6 +147,4 @@ void fh_weight_decode(const fh_weight *w, uint64_t row, uint64_t n_row, float *d
         for (uint64_t c = 0; c < cols; c++) dst[r * cols + c] = value_at(w, row + r, c);
 }
 
-bool fh_weight_can_decode(const fh_weight *w) {
-    return w->packing != FH_PACK_NONE || fh_can_decode(w->codes->dtype);
-}
+bool fh_weight_can_decode(const fh_weight *w) { return w->packing != FH_PACK_NONE || fh_can_decode(w->codes->dtype); }

@@ -4,8 +4,7 @@
 #include "tensor/weight.h"
 
 uint64_t fh_weight_stored_bytes(const fh_weight *w) {
-    const fh_tensor *part[] = {w->codes,  w->scale,       w->group_index, w->zero,
-                               w->global, w->scale_table, w->scale_absmax};
+    const fh_tensor *part[] = {w->codes, w->scale, w->group_index, w->zero, w->global, w->scale_table, w->scale_absmax};
     uint64_t sum = w->part_bytes;
     for (size_t i = 0; i < FH_COUNT(part); i++)
         if (part[i]) sum += part[i]->data.len; /* mapped bytes: their sum fits the address space */
@@ -14,9 +13,7 @@ uint64_t fh_weight_stored_bytes(const fh_weight *w) {
 
 uint64_t fh_weight_cols(const fh_weight *w) { return fh_shape_cols(&w->shape); }
 
-uint64_t fh_weight_rows(const fh_weight *w) {
-    return w->shape.n_dim >= 2 ? w->shape.dim[w->shape.n_dim - 2] : 1;
-}
+uint64_t fh_weight_rows(const fh_weight *w) { return w->shape.n_dim >= 2 ? w->shape.dim[w->shape.n_dim - 2] : 1; }
 
 uint64_t fh_weight_matrices(const fh_weight *w) {
     uint64_t n = 1;

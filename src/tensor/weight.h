@@ -56,13 +56,13 @@ typedef struct fh_weight {
     const fh_tensor *codes;
     fh_packing packing;
     fh_codebook codebook;
-    uint8_t bits; /* per code, where packed */
+    uint8_t bits;       /* per code, where packed */
     const float *table; /* [16] for CODEBOOK_TABLE */
 
-    const fh_tensor *scale;    /* NULL: 1. A plain float, F8, F8_E8M0, or U8 where scale_is_e8m0 or scale_table */
-    bool scale_is_e8m0;        /* U8 scales that are exponents (MXFP4) */
-    bool scale_transposed;     /* [groups along in, out] instead of [.., out groups, groups along in] */
-    bool scale_shared;         /* one set of scales for all matrices */
+    const fh_tensor *scale;          /* NULL: 1. A plain float, F8, F8_E8M0, or U8 where scale_is_e8m0 or scale_table */
+    bool scale_is_e8m0;              /* U8 scales that are exponents (MXFP4) */
+    bool scale_transposed;           /* [groups along in, out] instead of [.., out groups, groups along in] */
+    bool scale_shared;               /* one set of scales for all matrices */
     uint64_t group_rows, group_cols; /* extent of one scale; edges may be partial. Not 0 where a scale is */
     uint64_t flat_group;             /* not 0: elements per scale, counted through all rows (bitsandbytes) */
     const fh_tensor *group_index;    /* I32 [in]: the group of each column (activation order), or NULL */

@@ -72,7 +72,7 @@ TEST(json, writes_minimal_escapes) {
         {"plain / 'text'", 14, "\"plain / 'text'\""},
         {"\"\\", 2, "\"\\\"\\\\\""},
         {"\b\f\n\r\t", 5, "\"\\b\\f\\n\\r\\t\""},
-        {"\0\x01\x0B\x1F\x7F", 5, "\"\\u0000\\u0001\\u000B\\u001F\x7F\""},
+        {"\0\x01\x0B\x1F\x7F", 5, "\"\\u0000\\u0001\\u000b\\u001f\x7F\""},
         {"\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80", 9, "\"\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80\""},
         {"\xE2\x80\xA8\xE2\x80\xA9", 6, "\"\xE2\x80\xA8\xE2\x80\xA9\""},
         /* no UTF-8: one U+FFFD for each longest piece that could have begun a character */
