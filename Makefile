@@ -75,16 +75,21 @@ isa_flags = $(if $(filter src/kernel/x86_% src/kernel/arm_%,$(1)),$(ISA_$(call i
 .PHONY: all
 all: $(BUILD)/freehold
 
+# V=1 shows the whole commands
+Q := $(if $(V),,@)
+
 $(O)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS_ALL) $(call isa_flags,$<) -MMD -MP -c $< -o $@
+	$(if $(V),,@echo "  cc   $@")
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS_ALL) $(call isa_flags,$<) -MMD -MP -c $< -o $@
 
 $(O)/libfreehold.a: $(LIB_OBJ)
 	@rm -f $@
-	ar rcs $@ $^
+	$(Q)ar rcs $@ $^
 
 $(O)/fh-test: $(TEST_OBJ) $(O)/builtin.o $(O)/libfreehold.a
-	$(CC) $(LDFLAGS_ALL) $^ $(LDLIBS) -o $@
+	$(if $(V),,@echo "  link $@")
+	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(LDLIBS) -o $@
 
 -include $(LIB_OBJ:.o=.d) $(TEST_OBJ:.o=.d)
 
@@ -96,8 +101,8 @@ endif
 
 ifeq ($(KIND),rel)
 $(BUILD)/tiny.gguf: tools/make_tiny_model.c $(BUILD)/rel/libfreehold.a
-	$(CC) $(CPPFLAGS) -std=c11 $(WARN) -O1 $< $(BUILD)/rel/libfreehold.a $(LDLIBS) -o $(BUILD)/make_tiny_model
-	$(BUILD)/make_tiny_model $@
+	$(Q)$(CC) $(CPPFLAGS) -std=c11 $(WARN) -O1 $< $(BUILD)/rel/libfreehold.a $(LDLIBS) -o $(BUILD)/make_tiny_model
+	$(Q)$(BUILD)/make_tiny_model $@
 else
 $(BUILD)/tiny.gguf:
 	$(MAKE) KIND=rel $@
@@ -105,10 +110,11 @@ endif
 
 $(O)/builtin.o: models/builtin.S $(MODEL)
 	@mkdir -p $(@D)
-	$(CC) -DFH_MODEL_FILE='"$(MODEL)"' -c $< -o $@
+	$(Q)$(CC) -DFH_MODEL_FILE='"$(MODEL)"' -c $< -o $@
 
 $(O)/freehold: $(O)/src/cli/main.o $(O)/builtin.o $(O)/libfreehold.a
-	$(CC) $(LDFLAGS_ALL) $^ $(LDLIBS) -o $@
+	$(if $(V),,@echo "  link $@")
+	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(LDLIBS) -o $@
 
 ifeq ($(KIND),rel)
 $(BUILD)/freehold: $(BUILD)/rel/freehold
@@ -175,7 +181,7 @@ fuzz:
 fuzz-build: $(FUZZ:%=$(O)/fuzz_%)
 
 $(O)/fuzz_%: $(O)/tests/fuzz/fuzz_%.o $(O)/libfreehold.a
-	$(CC) -fsanitize=fuzzer,address,undefined $^ $(LDLIBS) -o $@
+	$(Q)$(CC) -fsanitize=fuzzer,address,undefined $^ $(LDLIBS) -o $@
 
 # ---- coverage of the unit tests, by file ----
 .PHONY: cov

@@ -1,4 +1,5 @@
 /* cli/cli.h - what the commands share: options from tables, output that fits where it goes.
+ * SPDX-License-Identifier: Apache-2.0
  * Only src/cli prints for people or decides an exit code. Results go to out (pipeable), chatter to err.
  * Exit codes come from status.def: 0 done, 1 failed, 2 wrong use. */
 #ifndef FH_CLI_CLI_H

@@ -1,0 +1,71 @@
+#!/usr/bin/env python3
+"""tests/e2e/test_faults.py BINARY [DATA] - open, show and verify survive every failing call, one after the other.
+
+BINARY is a test build with AddressSanitizer: FREEHOLD_FAULT=KIND:N makes the N-th call of a kind fail, KIND:N+ that one
+and all after it. For every kind and command: N = 1, 2, ... until the command succeeds untouched. Each run must end by
+itself with exit code 0, 1 or 2, one line of message when it failed, no sanitizer report and no leak.
+Closing line: N passed, N failed, N skipped.
+"""
+import concurrent.futures
+import os
+import pathlib
+import subprocess
+import sys
+
+BIN = sys.argv[1]
+DATA = pathlib.Path(sys.argv[2] if len(sys.argv) > 2 else "tests/golden")
+KINDS = ["alloc", "open", "read", "mmap"]
+COMMANDS = [
+    ["show", str(DATA / "gguf/llama-sharded-00001-of-00003.gguf"), "--tensors", "--metadata"],
+    ["show", str(DATA / "checkpoints/gptq-4bit-actorder"), "--json", "--tensors", "--metadata"],
+    ["show", str(DATA / "models/llama-sharded")],
+    ["verify", str(DATA / "types/IQ1_M.gguf")],
+    ["verify", str(DATA / "checkpoints/nvfp4-ct"), "--json"],
+    ["show", "--digests", "--json"],
+]
+MOST = 100000
+
+
+def run(command, fault):
+    env = {**os.environ, "FREEHOLD_FAULT": fault, "ASAN_OPTIONS": "detect_leaks=1:exitcode=77:allocator_may_return_null=1"}
+    p = subprocess.run([BIN, *command], capture_output=True, env=env, timeout=120)
+    return p.returncode, p.stderr.decode(errors="replace")
+
+
+def sweep(command, kind, forever):
+    """Returns (runs, what went wrong)."""
+    clean, text = run(command, f"{kind}:0")
+    if clean:
+        return 1, f"fails without a fault: {text.strip()[-200:]}"
+    misses = 0
+    for n in range(1, MOST):
+        code, text = run(command, f"{kind}:{n}{'+' if forever else ''}")
+        if code not in (0, 1, 2) or "Sanitizer" in text or "runtime error" in text:
+            return n, f"{kind}:{n}{'+' if forever else ''}: exit {code}: {text.strip()[-600:]}"
+        if code and not text.startswith("freehold"):
+            return n, f"{kind}:{n}: no message: {text!r}"
+        if code == 0:
+            # a failure may be survived (a side file that is optional): three clean runs in a row end the sweep
+            misses += 1
+            if misses == 3:
+                return n, None
+        else:
+            misses = 0
+    return MOST, "never succeeds"
+
+
+def main():
+    jobs = [(c, k, f) for c in COMMANDS for k in KINDS for f in (False, True)]
+    passed = failed = total = 0
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        for (command, kind, forever), (runs, wrong) in zip(jobs, pool.map(lambda j: sweep(*j), jobs)):
+            total += runs
+            passed, failed = passed + (wrong is None), failed + (wrong is not None)
+            if wrong:
+                print(f"FAIL {' '.join(command)}: {wrong}")
+    print(f"{total} runs with a failing call")
+    print(f"{passed} passed, {failed} failed, 0 skipped")
+    return 1 if failed or not passed else 0
+
+
+sys.exit(main())
