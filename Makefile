@@ -155,11 +155,18 @@ test-oom:
 lint: check-layers
 	@tools/need.sh build lint
 	@python3 tools/lint.py
+	@clang-format --dry-run -Werror $(FORMATTED) && echo 'format: $(words $(FORMATTED)) files as .clang-format says'
 	@tools/lint_headers.sh "$(CC)" $(CPPFLAGS) -std=c11 $(WARN)
 	@$(MAKE) --no-print-directory KIND=clang CC=clang lib-only
 	cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,portability,performance --inline-suppr \
 	    --suppressions-list=tools/cppcheck-allow.txt -j2 -Isrc -D__GNUC__ -D__x86_64__ -D__BYTE_ORDER__=1 \
 	    -D__ORDER_LITTLE_ENDIAN__=1 src
+
+# Generated tables stay as their generator wrote them.
+FORMATTED := $(filter-out src/kernel/iq_tables.c,$(wildcard src/*/*.[ch] tests/*.[ch] tests/*/*.[ch] tools/*.c bench/*.c))
+.PHONY: format
+format:
+	@clang-format -i $(FORMATTED)
 
 check-layers:
 	@python3 tools/check_layers.py
@@ -237,6 +244,7 @@ help:
 	@echo 'make all            build/freehold'
 	@echo 'make lint           layers, sizes, headers, clang, cppcheck'
 	@echo 'make check-layers   only: which folder includes which'
+	@echo 'make format         lay the C files out as .clang-format says'
 	@echo 'make asan ubsan tsan   the required tests under a sanitizer'
 	@echo 'make test-oom       every failing allocation, open, read and map'
 	@echo 'make fuzz           every fuzz target, FUZZ_SECONDS each (60)'

@@ -46,12 +46,14 @@ int main(int argc, char **argv) {
     if (st == FH_OK) {
         double read = ceilings.kind[FH_PEAK_READ].one;
         fill_random(src, n * 8);
-        printf("commit,cpu,threads,type,bits,gvalues_per_s,gb_per_s_f32_out,read_ceiling_gb_per_s,traffic_share_of_ceiling\n");
+        printf("commit,cpu,threads,type,bits,gvalues_per_s,gb_per_s_f32_out,read_ceiling_gb_per_s,traffic_share_of_"
+               "ceiling\n");
         for (int t = 0; t < FH_DTYPE_COUNT; t++) {
             if (!fh_can_decode((fh_dtype)t)) continue;
             double s = best_seconds((fh_dtype)t, src, dst), in = fh_dtype_bits((fh_dtype)t) / 8;
             printf("%s,\"%s\",1,%s,%.4f,%.3f,%.2f,%.2f,%.3f\n", commit, machine.cpu.model, fh_dtype_name((fh_dtype)t),
-                   in * 8, (double)n / s * 1e-9, (double)n * 4 / s * 1e-9, read * 1e-9, (double)n * (in + 4) / s / read);
+                   in * 8, (double)n / s * 1e-9, (double)n * 4 / s * 1e-9, read * 1e-9,
+                   (double)n * (in + 4) / s / read);
         }
     } else {
         fprintf(stderr, "bench-decode: %s\n", fh_err_text(&err, text, sizeof text));

@@ -32,8 +32,8 @@ static inline void make_array(fh_buf *b, const char *key, uint32_t elem, uint64_
 }
 
 /* ne as in the file: innermost first. */
-static inline void make_tensor(fh_buf *b, const char *name, uint32_t n_dim, const uint64_t *ne,
-                               uint32_t type, uint64_t offset) {
+static inline void make_tensor(fh_buf *b, const char *name, uint32_t n_dim, const uint64_t *ne, uint32_t type,
+                               uint64_t offset) {
     make_str(b, name);
     fh_buf_add_u32le(b, n_dim);
     for (uint32_t i = 0; i < n_dim; i++) fh_buf_add_u64le(b, ne[i]);
@@ -41,8 +41,7 @@ static inline void make_tensor(fh_buf *b, const char *name, uint32_t n_dim, cons
     fh_buf_add_u64le(b, offset);
 }
 
-static inline void make_tensor1(fh_buf *b, const char *name, uint64_t ne, uint32_t type,
-                                uint64_t offset) {
+static inline void make_tensor1(fh_buf *b, const char *name, uint64_t ne, uint32_t type, uint64_t offset) {
     make_tensor(b, name, 1, &ne, type, offset);
 }
 

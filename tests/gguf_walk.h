@@ -10,8 +10,7 @@
 
 static inline bool walk_inside(fh_bytes file, const void *p, size_t len) {
     const uint8_t *q = p;
-    return len == 0 ||
-           (q >= file.ptr && q < file.ptr + file.len && len <= file.len - (size_t)(q - file.ptr));
+    return len == 0 || (q >= file.ptr && q < file.ptr + file.len && len <= file.len - (size_t)(q - file.ptr));
 }
 
 static inline uint64_t walk_kv(const fh_gguf_kv *kv) {
@@ -58,8 +57,7 @@ static inline uint64_t walk_gguf(const fh_gguf *g, fh_bytes file) {
         const fh_tensor *t = fh_gguf_get_tensor(g, i);
         uint64_t count, bytes;
         FH_REQUIRE(walk_inside(file, t->data.ptr, t->data.len) && t->data.len > 0);
-        FH_REQUIRE(t->data.ptr == file.ptr + t->file_offset &&
-                   t->file_offset >= fh_gguf_data_offset(g));
+        FH_REQUIRE(t->data.ptr == file.ptr + t->file_offset && t->file_offset >= fh_gguf_data_offset(g));
         FH_REQUIRE(fh_shape_count(&t->shape, &count) && fh_dtype_bytes(t->dtype, count, &bytes));
         FH_REQUIRE(bytes == t->data.len && t->shape.n_dim <= 4);
         FH_REQUIRE(fh_gguf_find_tensor(g, t->name) == t);

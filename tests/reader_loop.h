@@ -46,8 +46,8 @@ static inline fh_status read_within_bound(reader_fn *read, fh_str text, fh_err *
     uint64_t peak = fh_mem_get_stats().peak_bytes - before;
     CHECK_U64(fh_mem_get_stats().live_blocks, blocks);
     if (peak > 2 * (uint64_t)text.len + (16u << 20))
-        fh_test_fail(__FILE__, __LINE__, "%llu bytes of memory for %zu bytes of text",
-                     (unsigned long long)peak, text.len);
+        fh_test_fail(__FILE__, __LINE__, "%llu bytes of memory for %zu bytes of text", (unsigned long long)peak,
+                     text.len);
     return s;
 }
 
@@ -108,9 +108,8 @@ static inline void check_wrong(reader_fn *read, const wrong_case *list, size_t n
         fh_free(text);
         uint64_t want = marked ? at : FH_NO_OFFSET;
         if (s != list[i].status || !strstr(err.message, list[i].message))
-            fh_test_fail(__FILE__, __LINE__, "%s: %s '%s', expected %s '%s'", list[i].text,
-                         fh_status_name(s), s == FH_OK ? "" : err.message, fh_status_name(list[i].status),
-                         list[i].message);
+            fh_test_fail(__FILE__, __LINE__, "%s: %s '%s', expected %s '%s'", list[i].text, fh_status_name(s),
+                         s == FH_OK ? "" : err.message, fh_status_name(list[i].status), list[i].message);
         if (err.offset != want)
             fh_test_fail(__FILE__, __LINE__, "%s: byte %llu, expected %llu", list[i].text,
                          (unsigned long long)err.offset, (unsigned long long)want);

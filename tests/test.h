@@ -28,46 +28,45 @@ const char *fh_test_golden(void); /* tests/golden: always there */
 const char *fh_test_shared(void); /* the whole golden data, or NULL when this machine has none */
 uint64_t fh_test_seed(void);
 
-#define TEST(module_, name_)                                                                       \
-    static void test_##module_##_##name_(void);                                                    \
-    __attribute__((constructor)) static void register_##module_##_##name_(void) {                  \
-        static fh_test t = {#module_, #name_, test_##module_##_##name_, NULL};                     \
-        fh_test_register(&t);                                                                      \
-    }                                                                                              \
+#define TEST(module_, name_) \
+    static void test_##module_##_##name_(void); \
+    __attribute__((constructor)) static void register_##module_##_##name_(void) { \
+        static fh_test t = {#module_, #name_, test_##module_##_##name_, NULL}; \
+        fh_test_register(&t); \
+    } \
     static void test_##module_##_##name_(void)
 
-#define CHECK(cond)                                                             \
-    do {                                                                        \
-        if (!(cond)) fh_test_fail(__FILE__, __LINE__, "expected %s", #cond);    \
+#define CHECK(cond) \
+    do { \
+        if (!(cond)) fh_test_fail(__FILE__, __LINE__, "expected %s", #cond); \
     } while (0)
-#define CHECK_U64(got, want)                                                                      \
-    do {                                                                                          \
-        uint64_t g_ = (uint64_t)(got), w_ = (uint64_t)(want);                                     \
-        if (g_ != w_)                                                                             \
-            fh_test_fail(__FILE__, __LINE__, "%s is %llu, expected %llu", #got,                   \
-                         (unsigned long long)g_, (unsigned long long)w_);                         \
+#define CHECK_U64(got, want) \
+    do { \
+        uint64_t g_ = (uint64_t)(got), w_ = (uint64_t)(want); \
+        if (g_ != w_) \
+            fh_test_fail(__FILE__, __LINE__, "%s is %llu, expected %llu", #got, (unsigned long long)g_, \
+                         (unsigned long long)w_); \
     } while (0)
-#define CHECK_STR(got, want)                                                                      \
-    do {                                                                                          \
-        fh_str g_ = (got);                                                                        \
-        if (!fh_str_is(g_, (want)))                                                               \
-            fh_test_fail(__FILE__, __LINE__, "%s is '%.*s', expected '%s'", #got, FH_STR_ARG(g_), \
-                         (want));                                                                 \
+#define CHECK_STR(got, want) \
+    do { \
+        fh_str g_ = (got); \
+        if (!fh_str_is(g_, (want))) \
+            fh_test_fail(__FILE__, __LINE__, "%s is '%.*s', expected '%s'", #got, FH_STR_ARG(g_), (want)); \
     } while (0)
 /* expr gives FH_OK; err is the fh_err that was handed to it */
-#define CHECK_OK(expr, err)                                                                       \
-    do {                                                                                          \
-        if ((expr) != FH_OK) {                                                                    \
-            char t_[1200];                                                                        \
+#define CHECK_OK(expr, err) \
+    do { \
+        if ((expr) != FH_OK) { \
+            char t_[1200]; \
             fh_test_fail(__FILE__, __LINE__, "%s: %s", #expr, fh_err_text(&(err), t_, sizeof t_)); \
-        }                                                                                         \
+        } \
     } while (0)
-#define CHECK_STATUS(expr, want)                                                                  \
-    do {                                                                                          \
-        fh_status s_ = (expr);                                                                    \
-        if (s_ != (want))                                                                         \
-            fh_test_fail(__FILE__, __LINE__, "%s gives %s, expected %s", #expr,                   \
-                         fh_status_name(s_), fh_status_name(want));                               \
+#define CHECK_STATUS(expr, want) \
+    do { \
+        fh_status s_ = (expr); \
+        if (s_ != (want)) \
+            fh_test_fail(__FILE__, __LINE__, "%s gives %s, expected %s", #expr, fh_status_name(s_), \
+                         fh_status_name(want)); \
     } while (0)
 
 #endif

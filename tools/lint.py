@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-MAX_FILE, MAX_FUNCTION, MAX_COLUMNS = 1500, 120, 120
+MAX_FILE, MAX_FUNCTION, MAX_COLUMNS = 1500, 120, 120  # .clang-format has the columns too
 HEAP = re.compile(r"(?<![\w.>])(malloc|calloc|realloc|free|strdup|strndup|asprintf|vasprintf)\s*\(")
 GETENV = re.compile(r"(?<!\w)(secure_)?getenv\s*\(")
 LEFT = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")

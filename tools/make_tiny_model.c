@@ -51,12 +51,18 @@ static fh_status add_keys(maker *m) {
         const char *key;
         uint32_t value;
     } numbers[] = {
-        {"llama.block_count", N_LAYER}, {"llama.context_length", N_CTX},
-        {"llama.embedding_length", N_EMBD}, {"llama.feed_forward_length", N_FF},
-        {"llama.attention.head_count", N_HEAD}, {"llama.attention.head_count_kv", N_HEAD_KV},
-        {"llama.rope.dimension_count", N_EMBD / N_HEAD}, {"llama.vocab_size", N_VOCAB},
-        {"general.file_type", 7}, {"general.quantization_version", 2},
-        {"tokenizer.ggml.bos_token_id", 256}, {"tokenizer.ggml.eos_token_id", 257},
+        {"llama.block_count", N_LAYER},
+        {"llama.context_length", N_CTX},
+        {"llama.embedding_length", N_EMBD},
+        {"llama.feed_forward_length", N_FF},
+        {"llama.attention.head_count", N_HEAD},
+        {"llama.attention.head_count_kv", N_HEAD_KV},
+        {"llama.rope.dimension_count", N_EMBD / N_HEAD},
+        {"llama.vocab_size", N_VOCAB},
+        {"general.file_type", 7},
+        {"general.quantization_version", 2},
+        {"tokenizer.ggml.bos_token_id", 256},
+        {"tokenizer.ggml.eos_token_id", 257},
     };
     fh_gguf_build *b = m->build;
     fh_err *err = &m->err;
@@ -98,8 +104,11 @@ static fh_status add_vocab(maker *m) {
     token[257] = FH_STR("</s>");
     for (size_t i = 0; i < N_VOCAB; i++) types[4 * i] = i < 256 ? 1 : 3; /* normal, control */
     FH_TRY(fh_gguf_build_add_strs(m->build, "tokenizer.ggml.tokens", token, N_VOCAB, &m->err));
-    fh_gguf_kv kv = {.key = FH_STR("tokenizer.ggml.token_type"), .type = FH_GGUF_ARRAY, .elem = FH_GGUF_I32,
-                     .n = N_VOCAB, .payload = {types, sizeof types}};
+    fh_gguf_kv kv = {.key = FH_STR("tokenizer.ggml.token_type"),
+                     .type = FH_GGUF_ARRAY,
+                     .elem = FH_GGUF_I32,
+                     .n = N_VOCAB,
+                     .payload = {types, sizeof types}};
     FH_TRY(fh_gguf_build_add_kv(m->build, &kv, &m->err));
     return fh_gguf_build_add_strs(m->build, "tokenizer.ggml.merges", NULL, 0, &m->err);
 }

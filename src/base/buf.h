@@ -29,9 +29,7 @@ void fh_buf_add_u64le(fh_buf *b, uint64_t v);
 void fh_buf_printf(fh_buf *b, const char *fmt, ...) FH_PRINTF(2, 3);
 FH_MUST_USE uint8_t *fh_buf_extend(fh_buf *b, size_t n); /* n more bytes to fill, NULL on failure */
 FH_MUST_USE fh_status fh_buf_check(const fh_buf *b, fh_err *err);
-static inline fh_str fh_buf_str(const fh_buf *b) {
-    return (fh_str){(const char *)b->ptr, b->len};
-}
+static inline fh_str fh_buf_str(const fh_buf *b) { return (fh_str){(const char *)b->ptr, b->len}; }
 /* Moves the bytes out, with a NUL behind them; the buffer is empty afterwards. NULL on failure. */
 FH_MUST_USE char *fh_buf_take(fh_buf *b, size_t *len);
 

@@ -83,8 +83,9 @@ static void detect(void) {
         if (!(facts.announced & FH_CPU_BIT(f))) {
             if (facts.why[f][0] == 0) {
                 bool foreign = !fh_cpu_level_is_here(FEATURE[f].level);
-                fh_cpu_probe_say(&facts, f, foreign ? "it belongs to another kind of processor"
-                                                    : "the processor does not announce it");
+                fh_cpu_probe_say(&facts, f,
+                                 foreign ? "it belongs to another kind of processor"
+                                         : "the processor does not announce it");
             }
         } else if (fh_cpu_arch_find(f) != NULL) {
             prove(f);
@@ -102,9 +103,7 @@ static const fh_cpu_facts *know(void) {
     return &facts;
 }
 
-static bool has_all(uint32_t set) {
-    return (know()->proven & set) == set;
-}
+static bool has_all(uint32_t set) { return (know()->proven & set) == set; }
 
 bool fh_cpu_has(fh_cpu_feature f) {
     if ((unsigned)f >= FH_CPU_COUNT) return false;
@@ -129,17 +128,11 @@ bool fh_cpu_announced(fh_cpu_feature f) {
     return (unsigned)f < FH_CPU_COUNT && (know()->announced & FH_CPU_BIT(f)) != 0;
 }
 
-bool fh_cpu_proven(fh_cpu_feature f) {
-    return (unsigned)f < FH_CPU_COUNT && has_all(FH_CPU_BIT(f));
-}
+bool fh_cpu_proven(fh_cpu_feature f) { return (unsigned)f < FH_CPU_COUNT && has_all(FH_CPU_BIT(f)); }
 
-const char *fh_cpu_why_not(fh_cpu_feature f) {
-    return (unsigned)f < FH_CPU_COUNT ? know()->why[f] : "";
-}
+const char *fh_cpu_why_not(fh_cpu_feature f) { return (unsigned)f < FH_CPU_COUNT ? know()->why[f] : ""; }
 
-uint64_t fh_cpu_probe_ns(void) {
-    return know()->probe_ns;
-}
+uint64_t fh_cpu_probe_ns(void) { return know()->probe_ns; }
 
 /* "ref, avx2, ..." of this architecture, for a message. */
 static void list_levels(char *out, size_t size) {
@@ -161,17 +154,12 @@ fh_status fh_cpu_limit(fh_str level, fh_err *err) {
     }
     char names[128];
     list_levels(names, sizeof names);
-    return fh_fail(err, FH_ERR_USAGE, "set the CPU level, '%.*s', it is none of %s",
-                   FH_STR_ARG(level), names);
+    return fh_fail(err, FH_ERR_USAGE, "set the CPU level, '%.*s', it is none of %s", FH_STR_ARG(level), names);
 }
 
-const char *fh_cpu_name(fh_cpu_feature f) {
-    return (unsigned)f < FH_CPU_COUNT ? FEATURE[f].name : "";
-}
+const char *fh_cpu_name(fh_cpu_feature f) { return (unsigned)f < FH_CPU_COUNT ? FEATURE[f].name : ""; }
 
-const char *fh_cpu_level_name(fh_cpu_level l) {
-    return (unsigned)l < FH_CPU_LEVEL_COUNT ? LEVEL[l].name : "";
-}
+const char *fh_cpu_level_name(fh_cpu_level l) { return (unsigned)l < FH_CPU_LEVEL_COUNT ? LEVEL[l].name : ""; }
 
 bool fh_cpu_level_is_here(fh_cpu_level l) {
     if ((unsigned)l >= FH_CPU_LEVEL_COUNT) return false;

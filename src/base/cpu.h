@@ -44,8 +44,8 @@ uint64_t fh_cpu_probe_ns(void); /* how long detection took */
  * the answers from now on, not choices made before. FH_ERR_USAGE for a name that is none here. */
 FH_MUST_USE fh_status fh_cpu_limit(fh_str level, fh_err *err);
 
-const char *fh_cpu_name(fh_cpu_feature f);       /* "avx512-vnni" */
-const char *fh_cpu_level_name(fh_cpu_level l);   /* "vnni" */
-bool fh_cpu_level_is_here(fh_cpu_level l);       /* belongs to this architecture */
+const char *fh_cpu_name(fh_cpu_feature f);     /* "avx512-vnni" */
+const char *fh_cpu_level_name(fh_cpu_level l); /* "vnni" */
+bool fh_cpu_level_is_here(fh_cpu_level l);     /* belongs to this architecture */
 
 #endif

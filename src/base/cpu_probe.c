@@ -165,14 +165,10 @@ const char *fh_cpu_probe_signal(int sig) {
 
 #if !defined(__x86_64__) && !defined(__aarch64__)
 /* Elsewhere the reference kernels are all there is. */
-void fh_cpu_arch_announce(fh_cpu_facts *facts) {
-    facts->announced = 0;
-}
+void fh_cpu_arch_announce(fh_cpu_facts *facts) { facts->announced = 0; }
 fh_cpu_probe_fn *fh_cpu_arch_find(fh_cpu_feature f) {
     (void)f;
     return NULL;
 }
-void fh_cpu_arch_children(fh_cpu_facts *facts) {
-    (void)facts;
-}
+void fh_cpu_arch_children(fh_cpu_facts *facts) { (void)facts; }
 #endif

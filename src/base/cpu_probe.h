@@ -10,7 +10,7 @@
 _Static_assert(FH_CPU_COUNT <= 32, "features fit one word");
 
 typedef struct fh_cpu_facts {
-    uint32_t announced, proven; /* FH_CPU_BIT() sets */
+    uint32_t announced, proven;  /* FH_CPU_BIT() sets */
     char why[FH_CPU_COUNT][160]; /* of those not proven */
     uint64_t probe_ns;
 } fh_cpu_facts;

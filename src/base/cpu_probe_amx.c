@@ -27,9 +27,8 @@ typedef enum amx_stage {
 } amx_stage;
 
 static const char *const STAGE[] = {
-    "starting the probe",   "asking for permission",    "loading the tile configuration",
-    "the first tile load",  "the int8 tile product",    "the bf16 tile product",
-    "the first tile store", "the end of the tile probe",
+    "starting the probe",    "asking for permission", "loading the tile configuration", "the first tile load",
+    "the int8 tile product", "the bf16 tile product", "the first tile store",           "the end of the tile probe",
 };
 
 /* Palette 1 of the tile configuration: 64 bytes. */
@@ -45,16 +44,10 @@ typedef struct amx_tiles {
     uint32_t c[TILE_ROWS * TILE_ROWS]; /* bits of int32 or f32 */
 } amx_tiles;
 
-static long ask_permission(void) {
-    return syscall(SYS_arch_prctl, ARCH_REQUEST_PERMISSION, XFEATURE_TILE_DATA);
-}
+static long ask_permission(void) { return syscall(SYS_arch_prctl, ARCH_REQUEST_PERMISSION, XFEATURE_TILE_DATA); }
 
-static int value_a(int m, int k) {
-    return ((m * 3 + k * 7) & 15) - 5;
-}
-static int value_b(int k, int n) {
-    return ((k * 5 + n * 11) & 15) - 9;
-}
+static int value_a(int m, int k) { return ((m * 3 + k * 7) & 15) - 5; }
+static int value_b(int k, int n) { return ((k * 5 + n * 11) & 15) - 9; }
 
 static uint16_t bf16_of(int v) {
     float f = (float)v;
@@ -110,10 +103,7 @@ static void load_tiles(const amx_tiles *t) {
 }
 
 static void store_tile(amx_tiles *t) {
-    __asm__ volatile("tilestored %%tmm0, (%0,%1,1)"
-                     :
-                     : "r"(t->c), "r"((int64_t)TILE_ROW_BYTES)
-                     : "memory");
+    __asm__ volatile("tilestored %%tmm0, (%0,%1,1)" : : "r"(t->c), "r"((int64_t)TILE_ROW_BYTES) : "memory");
 }
 
 /* Runs in the child: no allocation, no locks. */
@@ -161,8 +151,7 @@ static void say_all(fh_cpu_facts *facts, const char *text) {
 }
 
 void fh_cpu_arch_children(fh_cpu_facts *facts) {
-    const uint32_t all = FH_CPU_BIT(FH_CPU_AMX_TILE) | FH_CPU_BIT(FH_CPU_AMX_INT8) |
-                         FH_CPU_BIT(FH_CPU_AMX_BF16);
+    const uint32_t all = FH_CPU_BIT(FH_CPU_AMX_TILE) | FH_CPU_BIT(FH_CPU_AMX_INT8) | FH_CPU_BIT(FH_CPU_AMX_BF16);
     if (!(facts->announced & all)) return;
     fh_cpu_child child = {0};
     int sig = 0;
@@ -176,8 +165,7 @@ void fh_cpu_arch_children(fh_cpu_facts *facts) {
     } else if (stage != AMX_DONE) {
         snprintf(text, sizeof text, "the kernel refuses permission: %s", strerror(child.code));
     } else if (ask_permission() != 0) {
-        snprintf(text, sizeof text, "it works in a child, but the kernel refuses it here: %s",
-                 strerror(errno));
+        snprintf(text, sizeof text, "it works in a child, but the kernel refuses it here: %s", strerror(errno));
     } else {
         facts->proven |= child.proven & facts->announced & all;
         snprintf(text, sizeof text, "its instructions run but give wrong numbers");

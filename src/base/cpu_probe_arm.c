@@ -14,7 +14,7 @@ static const struct {
     bool second; /* AT_HWCAP2 */
     uint8_t bit;
 } FLAGS[] = {
-    {FH_CPU_NEON, false, 1}, {FH_CPU_DOTPROD, false, 20}, {FH_CPU_I8MM, true, 13},
+    {FH_CPU_NEON, false, 1},     {FH_CPU_DOTPROD, false, 20}, {FH_CPU_I8MM, true, 13},
     {FH_CPU_ARM_BF16, true, 14}, {FH_CPU_SVE, false, 22},
 };
 
@@ -28,22 +28,18 @@ void fh_cpu_arch_announce(fh_cpu_facts *facts) {
 
 /* acc += x * y by one instruction on v0, v1, v2, given by its code: assemblers differ in which of these they
  * take without an -march that would hold for the whole file. */
-#define ACCUMULATE(code, acc, x, y)                                                     \
-    __asm__ volatile("mov v0.16b, %0.16b\n\t"                                          \
-                     "mov v1.16b, %1.16b\n\t"                                          \
-                     "mov v2.16b, %2.16b\n\t"                                          \
-                     ".inst " code "\n\t"                                              \
-                     "mov %0.16b, v0.16b"                                               \
-                     : "+w"(acc)                                                        \
-                     : "w"(x), "w"(y)                                                   \
+#define ACCUMULATE(code, acc, x, y) \
+    __asm__ volatile("mov v0.16b, %0.16b\n\t" \
+                     "mov v1.16b, %1.16b\n\t" \
+                     "mov v2.16b, %2.16b\n\t" \
+                     ".inst " code "\n\t" \
+                     "mov %0.16b, v0.16b" \
+                     : "+w"(acc) \
+                     : "w"(x), "w"(y) \
                      : "v0", "v1", "v2")
 
-static int value_a(int i) {
-    return ((i * 7 + 3) & 15) - 6;
-}
-static int value_b(int i) {
-    return ((i * 5 + 1) & 15) - 8;
-}
+static int value_a(int i) { return ((i * 7 + 3) & 15) - 6; }
+static int value_b(int i) { return ((i * 5 + 1) & 15) - 8; }
 
 static void fill(int8_t a[16], int8_t b[16]) {
     for (int i = 0; i < 16; i++) {
@@ -159,7 +155,5 @@ fh_cpu_probe_fn *fh_cpu_arch_find(fh_cpu_feature f) {
     }
 }
 
-void fh_cpu_arch_children(fh_cpu_facts *facts) {
-    (void)facts;
-}
+void fh_cpu_arch_children(fh_cpu_facts *facts) { (void)facts; }
 #endif

@@ -71,8 +71,7 @@ void fh_cpu_arch_announce(fh_cpu_facts *facts) {
         if ((xcr0 & f->xcr0) == f->xcr0) {
             facts->announced |= FH_CPU_BIT(f->feature);
         } else {
-            fh_cpu_probe_say(facts, f->feature,
-                             "the processor has it, but the operating system does not enable it");
+            fh_cpu_probe_say(facts, f->feature, "the processor has it, but the operating system does not enable it");
         }
     }
 }
@@ -80,12 +79,8 @@ void fh_cpu_arch_announce(fh_cpu_facts *facts) {
 /* ---- what is proven here ---- */
 
 /* Small whole numbers that differ by lane: 0..15 and -8..7. */
-static uint8_t small_u8(int i) {
-    return (uint8_t)((i * 7 + 3) & 15);
-}
-static int8_t small_s8(int i) {
-    return (int8_t)(((i * 5 + 1) & 15) - 8);
-}
+static uint8_t small_u8(int i) { return (uint8_t)((i * 7 + 3) & 15); }
+static int8_t small_s8(int i) { return (int8_t)(((i * 5 + 1) & 15) - 8); }
 
 TARGET("sse4.2") static bool probe_sse42(void) {
     static const char text[] = "123456789";
@@ -177,8 +172,7 @@ TARGET("avx2") static bool probe_avx2(void) {
     __m256i u = _mm256_loadu_si256((const __m256i *)(const void *)in.u);
     __m256i s = _mm256_loadu_si256((const __m256i *)(const void *)in.s);
     __m256i pairs = _mm256_maddubs_epi16(u, s);
-    __m256i dot = _mm256_add_epi32(_mm256_madd_epi16(pairs, _mm256_set1_epi16(1)),
-                                   _mm256_set1_epi32(100));
+    __m256i dot = _mm256_add_epi32(_mm256_madd_epi16(pairs, _mm256_set1_epi16(1)), _mm256_set1_epi32(100));
     __m256i order = _mm256_setr_epi32(7, 6, 5, 4, 3, 2, 1, 0);
     _mm256_storeu_si256((__m256i *)(void *)r, dot);
     _mm256_storeu_si256((__m256i *)(void *)turned, _mm256_permutevar8x32_epi32(dot, order));
@@ -339,8 +333,7 @@ TARGET("avx512f,avx512bf16") static bool probe_avx512bf16(void) {
 }
 
 TARGET("avx512f,avx512bw") static bool probe_avx512fp16(void) {
-    static const uint16_t one_to_eight[8] = {0x3c00, 0x4000, 0x4200, 0x4400,
-                                             0x4500, 0x4600, 0x4700, 0x4800};
+    static const uint16_t one_to_eight[8] = {0x3c00, 0x4000, 0x4200, 0x4400, 0x4500, 0x4600, 0x4700, 0x4800};
     uint16_t a[32], r[32];
     for (int i = 0; i < 32; i++) a[i] = one_to_eight[i & 3];
     OPAQUE(a);

@@ -16,9 +16,7 @@ typedef struct fh_cursor {
 } fh_cursor;
 
 static inline fh_cursor fh_cursor_of(fh_bytes in) { return (fh_cursor){in, 0, false}; }
-static inline size_t fh_cursor_left(const fh_cursor *c) {
-    return c->failed ? 0 : c->in.len - c->pos;
-}
+static inline size_t fh_cursor_left(const fh_cursor *c) { return c->failed ? 0 : c->in.len - c->pos; }
 /* n bytes, or an empty range and failure. */
 static inline fh_bytes fh_cursor_take(fh_cursor *c, uint64_t n) {
     if (c->failed || n > c->in.len - c->pos) {
@@ -31,11 +29,31 @@ static inline fh_bytes fh_cursor_take(fh_cursor *c, uint64_t n) {
 }
 
 /* Loads at any alignment. Hosts are little-endian (asserted in cursor users' build: base/mem.c). */
-static inline uint16_t fh_load_u16(const uint8_t *p) { uint16_t v; memcpy(&v, p, 2); return v; }
-static inline uint32_t fh_load_u32(const uint8_t *p) { uint32_t v; memcpy(&v, p, 4); return v; }
-static inline uint64_t fh_load_u64(const uint8_t *p) { uint64_t v; memcpy(&v, p, 8); return v; }
-static inline float fh_load_f32(const uint8_t *p) { float v; memcpy(&v, p, 4); return v; }
-static inline double fh_load_f64(const uint8_t *p) { double v; memcpy(&v, p, 8); return v; }
+static inline uint16_t fh_load_u16(const uint8_t *p) {
+    uint16_t v;
+    memcpy(&v, p, 2);
+    return v;
+}
+static inline uint32_t fh_load_u32(const uint8_t *p) {
+    uint32_t v;
+    memcpy(&v, p, 4);
+    return v;
+}
+static inline uint64_t fh_load_u64(const uint8_t *p) {
+    uint64_t v;
+    memcpy(&v, p, 8);
+    return v;
+}
+static inline float fh_load_f32(const uint8_t *p) {
+    float v;
+    memcpy(&v, p, 4);
+    return v;
+}
+static inline double fh_load_f64(const uint8_t *p) {
+    double v;
+    memcpy(&v, p, 8);
+    return v;
+}
 
 static inline uint8_t fh_cursor_u8(fh_cursor *c) {
     fh_bytes b = fh_cursor_take(c, 1);

@@ -12,7 +12,7 @@ typedef enum fh_env {
     FH_ENV_COUNT
 } fh_env;
 
-const char *fh_env_get(fh_env e);  /* NULL when unset or empty; valid until the environment changes */
+const char *fh_env_get(fh_env e); /* NULL when unset or empty; valid until the environment changes */
 const char *fh_env_name(fh_env e);
 const char *fh_env_help(fh_env e);
 

@@ -29,8 +29,11 @@ int fh_status_http(fh_status s) { return status_table[checked(s)].http; }
 /* Control characters and bytes over 0x7f that start no UTF-8 sequence become '?'. */
 static void make_printable(char *s) {
     for (unsigned char *p = (unsigned char *)s; *p;) {
-        size_t n = *p < 0x80 ? 1 : *p >= 0xc2 && *p < 0xe0 ? 2 : (*p & 0xf0) == 0xe0 ? 3
-                 : *p >= 0xf0 && *p < 0xf5 ? 4 : 0;
+        size_t n = *p < 0x80                 ? 1
+                   : *p >= 0xc2 && *p < 0xe0 ? 2
+                   : (*p & 0xf0) == 0xe0     ? 3
+                   : *p >= 0xf0 && *p < 0xf5 ? 4
+                                             : 0;
         size_t i = 1;
         while (i < n && (p[i] & 0xc0) == 0x80) i++;
         bool c1_control = n == 2 && p[0] == 0xc2 && p[1] < 0xa0;
@@ -117,8 +120,7 @@ void fh_err_shift(fh_err *err, uint64_t by) {
 
 const char *fh_err_text(const fh_err *err, char *out, size_t size) {
     char at[40] = "";
-    if (err->offset != FH_NO_OFFSET)
-        snprintf(at, sizeof at, " (at byte %llu)", (unsigned long long)err->offset);
+    if (err->offset != FH_NO_OFFSET) snprintf(at, sizeof at, " (at byte %llu)", (unsigned long long)err->offset);
     snprintf(out, size, "%s%s%s%s", err->path, err->path[0] ? ": " : "", err->message, at);
     return out;
 }

@@ -30,8 +30,7 @@ typedef struct fh_err {
 
 /* Record a failure and return its status, so that `return fh_fail(err, ...)` is the whole error path. */
 fh_status fh_fail(fh_err *err, fh_status status, const char *fmt, ...) FH_PRINTF(3, 4);
-fh_status fh_fail_at(fh_err *err, fh_status status, uint64_t offset, const char *fmt, ...)
-    FH_PRINTF(4, 5);
+fh_status fh_fail_at(fh_err *err, fh_status status, uint64_t offset, const char *fmt, ...) FH_PRINTF(4, 5);
 /* From errno: picks the status and appends strerror. what = "open", path = the file (may be NULL). */
 fh_status fh_fail_errno(fh_err *err, const char *what, const char *path);
 fh_status fh_fail_memory(fh_err *err, size_t bytes);
@@ -49,17 +48,17 @@ int fh_status_exit(fh_status s);
 int fh_status_http(fh_status s);
 
 /* Leave the function on failure; for functions that own nothing yet. */
-#define FH_TRY(expr)                            \
-    do {                                        \
-        fh_status fh_try_ = (expr);             \
-        if (fh_try_ != FH_OK) return fh_try_;   \
+#define FH_TRY(expr) \
+    do { \
+        fh_status fh_try_ = (expr); \
+        if (fh_try_ != FH_OK) return fh_try_; \
     } while (0)
 
 /* A broken promise inside the program: never for file contents, input, options or lack of memory. */
 _Noreturn void fh_bug_at(const char *file, int line, const char *what);
 #define FH_BUG(what) fh_bug_at(__FILE__, __LINE__, (what))
-#define FH_REQUIRE(cond)                        \
-    do {                                        \
+#define FH_REQUIRE(cond) \
+    do { \
         if (!(cond)) FH_BUG("required: " #cond); \
     } while (0)
 

@@ -16,9 +16,8 @@ static const struct {
     const char *name;
     int error;
 } kinds[FH_FAULT_KINDS] = {
-    [FH_FAULT_ALLOC] = {"alloc", ENOMEM}, [FH_FAULT_READ] = {"read", EIO},
-    [FH_FAULT_WRITE] = {"write", ENOSPC}, [FH_FAULT_FSYNC] = {"fsync", EIO},
-    [FH_FAULT_MMAP] = {"mmap", ENOMEM},   [FH_FAULT_RENAME] = {"rename", EIO},
+    [FH_FAULT_ALLOC] = {"alloc", ENOMEM}, [FH_FAULT_READ] = {"read", EIO},    [FH_FAULT_WRITE] = {"write", ENOSPC},
+    [FH_FAULT_FSYNC] = {"fsync", EIO},    [FH_FAULT_MMAP] = {"mmap", ENOMEM}, [FH_FAULT_RENAME] = {"rename", EIO},
     [FH_FAULT_OPEN] = {"open", EMFILE},
 };
 

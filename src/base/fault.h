@@ -26,9 +26,9 @@ bool fh_fault_hit(fh_fault_kind kind); /* sets errno when it says true */
 #define FH_FAULT(kind) fh_fault_hit(kind)
 /* nth counts from 1; 0 = never. Resets the counter of that kind. */
 void fh_fault_arm(fh_fault_kind kind, uint64_t nth, bool forever);
-void fh_fault_disarm(void);                    /* all kinds, counters to 0 */
-uint64_t fh_fault_calls(fh_fault_kind kind);   /* calls seen since armed or disarmed */
-bool fh_fault_parse(fh_str spec);              /* "alloc:12", "read:3+" (+ = forever); arms it */
+void fh_fault_disarm(void);                  /* all kinds, counters to 0 */
+uint64_t fh_fault_calls(fh_fault_kind kind); /* calls seen since armed or disarmed */
+bool fh_fault_parse(fh_str spec);            /* "alloc:12", "read:3+" (+ = forever); arms it */
 #else
 #define FH_FAULT(kind) false
 #endif

@@ -49,7 +49,7 @@ fh_status fh_file_read(const char *path, fh_buf *out, fh_err *err) {
             goto out;
         }
         want = FH_MIN(want, room);
-        uint8_t spare;
+        uint8_t spare = 0;
         uint8_t *p = want ? fh_buf_extend(out, want) : &spare;
         if (!p) {
             status = fh_buf_check(out, err);
@@ -74,9 +74,7 @@ out:
     return status;
 }
 
-static int by_bytes(const void *a, const void *b) {
-    return fh_str_cmp(*(const fh_str *)a, *(const fh_str *)b);
-}
+static int by_bytes(const void *a, const void *b) { return fh_str_cmp(*(const fh_str *)a, *(const fh_str *)b); }
 
 fh_status fh_dir_list(const char *path, fh_arena *arena, fh_names *out, fh_err *err) {
     fh_status status = FH_OK;

@@ -46,7 +46,7 @@ bool fh_path_is_plain_name(fh_str name);
 typedef struct fh_writer fh_writer;
 FH_MUST_USE fh_status fh_writer_open(fh_writer **out, const char *path, fh_err *err);
 FH_MUST_USE fh_status fh_writer_add(fh_writer *w, const void *data, size_t n, fh_err *err);
-uint64_t fh_writer_offset(const fh_writer *w); /* bytes added so far */
+uint64_t fh_writer_offset(const fh_writer *w);                     /* bytes added so far */
 FH_MUST_USE fh_status fh_writer_commit(fh_writer *w, fh_err *err); /* frees w, also on failure */
 void fh_writer_abort(fh_writer *w);                                /* frees w; NULL is fine */
 

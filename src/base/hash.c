@@ -10,9 +10,7 @@ struct fh_sha256 {
     EVP_MD_CTX *ctx;
 };
 
-static fh_status refused(fh_err *err) {
-    return fh_fail(err, FH_ERR_UNSUPPORTED, "libcrypto refused SHA-256");
-}
+static fh_status refused(fh_err *err) { return fh_fail(err, FH_ERR_UNSUPPORTED, "libcrypto refused SHA-256"); }
 
 fh_status fh_sha256_new(fh_sha256 **out, fh_err *err) {
     fh_sha256 *h = fh_alloc_zero(1, sizeof *h);

@@ -36,10 +36,10 @@ typedef struct fh_json_reader {
     fh_str in;
     size_t pos;
     int depth;
-    bool allow_nonfinite;                   /* Infinity, -Infinity, NaN as numbers */
-    uint8_t state;                          /* what may come next; see json_read.c */
+    bool allow_nonfinite;                     /* Infinity, -Infinity, NaN as numbers */
+    uint8_t state;                            /* what may come next; see json_read.c */
     uint8_t is_object[FH_JSON_MAX_DEPTH / 8]; /* bit per open container */
-    fh_buf scratch;                         /* strings with escapes */
+    fh_buf scratch;                           /* strings with escapes */
 } fh_json_reader;
 
 void fh_json_reader_init(fh_json_reader *r, fh_str text);
@@ -48,8 +48,8 @@ FH_MUST_USE fh_status fh_json_next(fh_json_reader *r, fh_json_event *ev, fh_err 
 /* After an OBJECT or ARRAY event: past its end. After a KEY: past its value. Otherwise nothing. */
 FH_MUST_USE fh_status fh_json_skip(fh_json_reader *r, const fh_json_event *ev, fh_err *err);
 /* The next event, which must be of this kind; `what` names the field in the message. */
-FH_MUST_USE fh_status fh_json_expect(fh_json_reader *r, fh_json_kind kind, fh_json_event *ev,
-                                     const char *what, fh_err *err);
+FH_MUST_USE fh_status fh_json_expect(fh_json_reader *r, fh_json_kind kind, fh_json_event *ev, const char *what,
+                                     fh_err *err);
 
 /* Exact conversions of a number's text: false when it is not one, is out of range or has a fraction.
  * Integers in any spelling: 2048.0 and 1e6 are. */
@@ -70,7 +70,7 @@ typedef struct fh_json_node {
 } fh_json_node;
 
 typedef struct fh_json_options {
-    size_t max_bytes;     /* ceiling of the tree's memory; 0 = 8 MiB + the length of the text */
+    size_t max_bytes; /* ceiling of the tree's memory; 0 = 8 MiB + the length of the text */
     bool allow_nonfinite;
     bool allow_duplicate_keys; /* the last one wins, as in Python */
 } fh_json_options;
@@ -97,8 +97,8 @@ bool fh_json_to_str(const fh_json_node *n, fh_str *out);
 typedef struct fh_json_writer {
     fh_buf *out;
     int depth;
-    bool pretty;      /* two spaces, one member a line */
-    bool after_key;   /* a value is due */
+    bool pretty;                        /* two spaces, one member a line */
+    bool after_key;                     /* a value is due */
     uint8_t any[FH_JSON_MAX_DEPTH / 8]; /* bit per open container: something is in it */
     uint8_t is_object[FH_JSON_MAX_DEPTH / 8];
 } fh_json_writer;

@@ -35,8 +35,7 @@ size_t fh_json_number_scan(fh_str text, fh_json_number *n, const char **expected
     size_t from = i;
     i = skip_digits(text, i);
     if (i == from) return missing(expected, "a digit", at, i);
-    if (i - from > 1 && text.ptr[from] == '0')
-        return missing(expected, "no digit behind a leading zero", at, from + 1);
+    if (i - from > 1 && text.ptr[from] == '0') return missing(expected, "no digit behind a leading zero", at, from + 1);
     r.whole = (fh_str){text.ptr + from, i - from};
     if (i < text.len && text.ptr[i] == '.') {
         from = i + 1;
@@ -107,10 +106,8 @@ bool fh_json_text_i64(fh_str number, int64_t *out) {
     uint64_t v;
     if (!scan_all(number, &n) || !magnitude(&n, &v)) return false;
     if (v > (uint64_t)INT64_MAX + (n.negative ? 1 : 0)) return false;
-    if (n.negative)
-        *out = v == 0 ? 0 : -(int64_t)(v - 1) - 1;
-    else
-        *out = (int64_t)v;
+    if (n.negative) *out = v == 0 ? 0 : -(int64_t)(v - 1) - 1;
+    else *out = (int64_t)v;
     return true;
 }
 
@@ -128,9 +125,8 @@ static double from_digits(char *text, size_t len, int64_t exponent) {
 }
 
 static double magnitude_f64(const fh_json_number *n) {
-    static const double tens[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
-                                  1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
-                                  1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+    static const double tens[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
+                                  1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
     char text[MAX_DIGITS + 1 + 32];
     size_t kept = 0, i = 0, count = n_digits(n);
     uint64_t head = 0; /* the first 19 digits as a number */

@@ -9,8 +9,7 @@
 
 /* As fh_json_next, but keys and strings stay as written between their quotes (checked; *escaped: to
  * be decoded). Needs no memory. */
-FH_MUST_USE fh_status fh_json_next_raw(fh_json_reader *r, fh_json_event *ev, bool *escaped,
-                                       fh_err *err);
+FH_MUST_USE fh_status fh_json_next_raw(fh_json_reader *r, fh_json_event *ev, bool *escaped, fh_err *err);
 /* Decodes text that fh_json_next_raw has checked. out has room for raw.len bytes, which always
  * suffices. */
 size_t fh_json_decode(fh_str raw, char *out);

@@ -97,13 +97,12 @@ static int hex4(const uint8_t *p) {
 
 /* What a backslash and this letter stand for; 0: no escape. */
 static const uint8_t escape_value[256] = {
-    ['"'] = '"',  ['\\'] = '\\', ['/'] = '/',  ['b'] = '\b',
-    ['f'] = '\f', ['n'] = '\n',  ['r'] = '\r', ['t'] = '\t',
+    ['"'] = '"', ['\\'] = '\\', ['/'] = '/', ['b'] = '\b', ['f'] = '\f', ['n'] = '\n', ['r'] = '\r', ['t'] = '\t',
 };
 
 static fh_status unterminated(const fh_json_reader *r, size_t from, fh_err *err) {
-    return fh_fail_at(err, FH_ERR_FORMAT, r->in.len,
-                      "JSON: the text ends inside the string that starts at byte %zu", from);
+    return fh_fail_at(err, FH_ERR_FORMAT, r->in.len, "JSON: the text ends inside the string that starts at byte %zu",
+                      from);
 }
 
 /* Checks the escape whose backslash is at *at and moves behind it; from: the opening quote. */
@@ -114,8 +113,7 @@ static fh_status check_escape(const fh_json_reader *r, size_t from, size_t *at, 
     if (in[i + 1] != 'u') {
         if (!escape_value[in[i + 1]]) {
             found f = found_at(r, i + 1);
-            return fh_fail_at(err, FH_ERR_FORMAT, i, "JSON: a backslash before %s is no escape",
-                              f.text);
+            return fh_fail_at(err, FH_ERR_FORMAT, i, "JSON: a backslash before %s is no escape", f.text);
         }
         *at = i + 2;
         return FH_OK;
@@ -128,12 +126,10 @@ static fh_status check_escape(const fh_json_reader *r, size_t from, size_t *at, 
     }
     *at = i + 6;
     if (v < 0xD800 || v > 0xDFFF) return FH_OK;
-    int low = v < 0xDC00 && left >= 12 && in[i + 6] == '\\' && in[i + 7] == 'u' ? hex4(in + i + 8)
-                                                                               : -1;
+    int low = v < 0xDC00 && left >= 12 && in[i + 6] == '\\' && in[i + 7] == 'u' ? hex4(in + i + 8) : -1;
     if (low < 0xDC00 || low > 0xDFFF) {
         *at = i;
-        return fh_fail_at(err, FH_ERR_FORMAT, i,
-                          "JSON: '\\u%04X' is half of a surrogate pair and stands alone",
+        return fh_fail_at(err, FH_ERR_FORMAT, i, "JSON: '\\u%04X' is half of a surrogate pair and stands alone",
                           (unsigned)v);
     }
     *at = i + 12;
@@ -141,8 +137,7 @@ static fh_status check_escape(const fh_json_reader *r, size_t from, size_t *at, 
 }
 
 /* Checks the string whose opening quote is at from; *end is its closing quote. */
-static fh_status check_string(const fh_json_reader *r, size_t from, size_t *end, bool *escaped,
-                              fh_err *err) {
+static fh_status check_string(const fh_json_reader *r, size_t from, size_t *end, bool *escaped, fh_err *err) {
     const uint8_t *in = bytes_of(r);
     size_t len = r->in.len, at = from + 1;
     *escaped = false;
@@ -159,14 +154,14 @@ static fh_status check_string(const fh_json_reader *r, size_t from, size_t *end,
         } else if (in[at] < 0x20) {
             return fh_fail_at(err, FH_ERR_FORMAT, at,
                               "JSON: control character 0x%02X inside a string; it is written "
-                              "'\\u%04X'", (unsigned)in[at], (unsigned)in[at]);
+                              "'\\u%04X'",
+                              (unsigned)in[at], (unsigned)in[at]);
         }
         while (at < len && in[at] >= 0x80) {
             bool ok;
             size_t n = fh_json_utf8(in + at, len - at, &ok);
             if (!ok)
-                return fh_fail_at(err, FH_ERR_FORMAT, at,
-                                  "JSON: byte 0x%02X inside a string starts no valid UTF-8",
+                return fh_fail_at(err, FH_ERR_FORMAT, at, "JSON: byte 0x%02X inside a string starts no valid UTF-8",
                                   (unsigned)in[at]);
             at += n;
         }
@@ -241,8 +236,7 @@ static bool in_object(const fh_json_reader *r) {
 }
 
 /* Success: everything before `end` is consumed. */
-static fh_status emit(fh_json_reader *r, fh_json_event *ev, fh_json_kind kind, size_t from,
-                      fh_str text, size_t end) {
+static fh_status emit(fh_json_reader *r, fh_json_event *ev, fh_json_kind kind, size_t from, fh_str text, size_t end) {
     *ev = (fh_json_event){kind, text, from};
     r->pos = end;
     if (kind == FH_JSON_OBJECT || kind == FH_JSON_ARRAY) r->state = FIRST;
@@ -264,12 +258,10 @@ static fh_status open_container(fh_json_reader *r, size_t at, fh_json_event *ev,
 
 static fh_status close_container(fh_json_reader *r, size_t at, bool object, fh_json_event *ev) {
     r->depth--;
-    return emit(r, ev, object ? FH_JSON_OBJECT_END : FH_JSON_ARRAY_END, at, (fh_str){NULL, 0},
-                at + 1);
+    return emit(r, ev, object ? FH_JSON_OBJECT_END : FH_JSON_ARRAY_END, at, (fh_str){NULL, 0}, at + 1);
 }
 
-static fh_status read_key(fh_json_reader *r, size_t at, fh_json_event *ev, bool *escaped,
-                          fh_err *err) {
+static fh_status read_key(fh_json_reader *r, size_t at, fh_json_event *ev, bool *escaped, fh_err *err) {
     const uint8_t *in = bytes_of(r);
     size_t end;
     if (at == r->in.len || in[at] != '"')
@@ -279,9 +271,8 @@ static fh_status read_key(fh_json_reader *r, size_t at, fh_json_event *ev, bool 
     size_t colon = skip_space(in, end + 1, r->in.len);
     if (colon == r->in.len || in[colon] != ':') {
         found f = found_at(r, colon);
-        return fh_fail_at(err, FH_ERR_FORMAT, colon,
-                          "JSON: expected ':' behind the key '%.*s', found %s", FH_STR_ARG(text),
-                          f.text);
+        return fh_fail_at(err, FH_ERR_FORMAT, colon, "JSON: expected ':' behind the key '%.*s', found %s",
+                          FH_STR_ARG(text), f.text);
     }
     return emit(r, ev, FH_JSON_KEY, at, text, colon + 1);
 }
@@ -296,8 +287,7 @@ static size_t plain_integer(const uint8_t *in, size_t at, size_t len) {
 
 static fh_status read_number(fh_json_reader *r, size_t at, fh_json_event *ev, fh_err *err) {
     size_t end = plain_integer(bytes_of(r), at, r->in.len);
-    if (end > at)
-        return emit(r, ev, FH_JSON_NUMBER, at, (fh_str){r->in.ptr + at, end - at}, end);
+    if (end > at) return emit(r, ev, FH_JSON_NUMBER, at, (fh_str){r->in.ptr + at, end - at}, end);
     fh_json_number n;
     const char *what = NULL;
     size_t wrong = 0, len = fh_json_number_scan(fh_str_drop(r->in, at), &n, &what, &wrong);
@@ -305,14 +295,14 @@ static fh_status read_number(fh_json_reader *r, size_t at, fh_json_event *ev, fh
     return emit(r, ev, FH_JSON_NUMBER, at, (fh_str){r->in.ptr + at, len}, at + len);
 }
 
-static fh_status read_word(fh_json_reader *r, size_t at, const char *word, fh_json_kind kind,
-                           fh_json_event *ev, fh_err *err) {
+static fh_status read_word(fh_json_reader *r, size_t at, const char *word, fh_json_kind kind, fh_json_event *ev,
+                           fh_err *err) {
     size_t n = strlen(word);
     for (size_t i = 0; i < n; i++) {
         if (at + i < r->in.len && r->in.ptr[at + i] == word[i]) continue;
         found f = found_at(r, at + i);
-        return fh_fail_at(err, FH_ERR_FORMAT, at + i, "JSON: expected '%s', found %s behind '%.*s'",
-                          word, f.text, (int)i, word);
+        return fh_fail_at(err, FH_ERR_FORMAT, at + i, "JSON: expected '%s', found %s behind '%.*s'", word, f.text,
+                          (int)i, word);
     }
     fh_str text = {NULL, 0};
     if (kind == FH_JSON_NUMBER) text = (fh_str){r->in.ptr + at, n};
@@ -330,14 +320,12 @@ static fh_status read_other(fh_json_reader *r, size_t at, fh_json_event *ev, fh_
     }
     if (fh_str_starts(rest, "-")) return read_number(r, at, ev, err);
     if (at == 0 && fh_str_starts(rest, "\xEF\xBB\xBF"))
-        return fh_fail_at(err, FH_ERR_FORMAT, 0,
-                          "JSON: the text starts with a byte order mark, which is not allowed");
+        return fh_fail_at(err, FH_ERR_FORMAT, 0, "JSON: the text starts with a byte order mark, which is not allowed");
     if (r->state == VALUE) return expected(r, at, "a value", err);
     return expected(r, at, r->state == FIRST ? "a value or ']'" : "a value behind ','", err);
 }
 
-static fh_status read_value(fh_json_reader *r, size_t at, fh_json_event *ev, bool *escaped,
-                            fh_err *err) {
+static fh_status read_value(fh_json_reader *r, size_t at, fh_json_event *ev, bool *escaped, fh_err *err) {
     uint8_t c = at < r->in.len ? bytes_of(r)[at] : 0;
     if (c == '"') {
         size_t end;
@@ -347,8 +335,7 @@ static fh_status read_value(fh_json_reader *r, size_t at, fh_json_event *ev, boo
     }
     if (c == '{' || c == '[') return open_container(r, at, ev, err);
     if (c >= '0' && c <= '9') return read_number(r, at, ev, err);
-    if (c == '-' && (at + 1 == r->in.len || r->in.ptr[at + 1] != 'I'))
-        return read_number(r, at, ev, err);
+    if (c == '-' && (at + 1 == r->in.len || r->in.ptr[at + 1] != 'I')) return read_number(r, at, ev, err);
     if (c == 't') return read_word(r, at, "true", FH_JSON_TRUE, ev, err);
     if (c == 'f') return read_word(r, at, "false", FH_JSON_FALSE, ev, err);
     if (c == 'n') return read_word(r, at, "null", FH_JSON_NULL, ev, err);
@@ -367,8 +354,7 @@ static fh_status next(fh_json_reader *r, fh_json_event *ev, bool *escaped, fh_er
     if (r->state == VALUE) return read_value(r, at, ev, escaped, err);
     if (at < len && in[at] == (object ? '}' : ']')) return close_container(r, at, object, ev);
     if (r->state == AFTER) {
-        if (at == len || in[at] != ',')
-            return expected(r, at, object ? "',' or '}'" : "',' or ']'", err);
+        if (at == len || in[at] != ',') return expected(r, at, object ? "',' or '}'" : "',' or ']'", err);
         at = skip_space(in, at + 1, len);
     }
     return object ? read_key(r, at, ev, escaped, err) : read_value(r, at, ev, escaped, err);
@@ -430,13 +416,12 @@ static const char *kind_name(fh_json_kind kind) {
     return "nothing";
 }
 
-fh_status fh_json_expect(fh_json_reader *r, fh_json_kind kind, fh_json_event *ev, const char *what,
-                         fh_err *err) {
+fh_status fh_json_expect(fh_json_reader *r, fh_json_kind kind, fh_json_event *ev, const char *what, fh_err *err) {
     fh_json_event e;
     FH_TRY(fh_json_next(r, &e, err));
     if (e.kind != kind)
-        return fh_fail_at(err, FH_ERR_FORMAT, e.offset, "JSON: '%s' should be %s, found %s", what,
-                          kind_name(kind), kind_name(e.kind));
+        return fh_fail_at(err, FH_ERR_FORMAT, e.offset, "JSON: '%s' should be %s, found %s", what, kind_name(kind),
+                          kind_name(e.kind));
     *ev = e;
     return FH_OK;
 }

@@ -19,8 +19,7 @@ struct fh_json {
 #define SMALL_OBJECT 12
 
 static bool is_value(fh_json_kind kind) {
-    return kind != FH_JSON_END && kind != FH_JSON_KEY && kind != FH_JSON_OBJECT_END &&
-           kind != FH_JSON_ARRAY_END;
+    return kind != FH_JSON_END && kind != FH_JSON_KEY && kind != FH_JSON_OBJECT_END && kind != FH_JSON_ARRAY_END;
 }
 
 /* First pass. Text is counted as written, which decoding never exceeds. */
@@ -69,8 +68,7 @@ static fh_status add_value(fill *f, const fh_json_event *ev, bool escaped, fh_er
     f->key = (fh_str){NULL, 0};
     if (f->depth > 0) f->doc->nodes[f->open[f->depth - 1]].n_child++;
     if (ev->kind == FH_JSON_OBJECT || ev->kind == FH_JSON_ARRAY) f->open[f->depth++] = at;
-    else if (ev->text.ptr && !copy_text(f, ev->text, escaped, &n->text))
-        return changed(ev->offset, err);
+    else if (ev->text.ptr && !copy_text(f, ev->text, escaped, &n->text)) return changed(ev->offset, err);
     return FH_OK;
 }
 
@@ -102,8 +100,7 @@ static const uint32_t *sort_members(const fh_json_node *nodes, uint32_t *a, uint
             size_t middle = FH_MIN(from + width, n), end = FH_MIN(middle + width, n);
             size_t i = from, k = middle;
             for (size_t to = from; to < end; to++) {
-                bool left = k == end ||
-                            (i < middle && fh_str_cmp(nodes[a[i]].key, nodes[a[k]].key) <= 0);
+                bool left = k == end || (i < middle && fh_str_cmp(nodes[a[i]].key, nodes[a[k]].key) <= 0);
                 b[to] = left ? a[i++] : a[k++];
             }
         }
@@ -127,8 +124,7 @@ static uint32_t second_in(const fh_json_node *nodes, uint32_t at, uint32_t *room
     if (n <= SMALL_OBJECT) return second;
     const uint32_t *sorted = sort_members(nodes, list, list + n, n);
     for (uint32_t i = 1; i < n; i++)
-        if (sorted[i] < second && fh_str_eq(nodes[sorted[i - 1]].key, nodes[sorted[i]].key))
-            second = sorted[i];
+        if (sorted[i] < second && fh_str_eq(nodes[sorted[i - 1]].key, nodes[sorted[i]].key)) second = sorted[i];
     return second;
 }
 
@@ -152,19 +148,17 @@ static void start_reader(fh_json_reader *r, fh_str text, const fh_json_options *
 }
 
 static fh_status too_large(size_t bytes, size_t ceiling, fh_err *err) {
-    return fh_fail(err, FH_ERR_LIMIT,
-                   "JSON: as a tree the text takes %zu bytes, more than the limit of %zu", bytes,
+    return fh_fail(err, FH_ERR_LIMIT, "JSON: as a tree the text takes %zu bytes, more than the limit of %zu", bytes,
                    ceiling);
 }
 
 /* used: bytes of the tree so far. */
-static fh_status refuse_duplicates(const fh_json *doc, fh_str text, const fh_json_options *opt,
-                                   size_t used, fh_err *err) {
+static fh_status refuse_duplicates(const fh_json *doc, fh_str text, const fh_json_options *opt, size_t used,
+                                   fh_err *err) {
     size_t widest = 0, bytes, total;
     uint32_t *room = NULL, second = UINT32_MAX;
     for (size_t i = 0; i < doc->n_node; i++)
-        if (doc->nodes[i].kind == FH_JSON_OBJECT && doc->nodes[i].n_child > widest)
-            widest = doc->nodes[i].n_child;
+        if (doc->nodes[i].kind == FH_JSON_OBJECT && doc->nodes[i].n_child > widest) widest = doc->nodes[i].n_child;
     if (widest > SMALL_OBJECT) {
         if (!fh_mul_size(widest, 2 * sizeof *room, &bytes) || !fh_add_size(used, bytes, &total))
             return fh_fail_memory(err, SIZE_MAX);
@@ -178,8 +172,7 @@ static fh_status refuse_duplicates(const fh_json *doc, fh_str text, const fh_jso
     if (second == UINT32_MAX) return FH_OK;
     fh_json_reader r;
     start_reader(&r, text, opt);
-    return fh_fail_at(err, FH_ERR_FORMAT, key_offset(&r, second),
-                      "JSON: the key '%.*s' occurs twice in one object",
+    return fh_fail_at(err, FH_ERR_FORMAT, key_offset(&r, second), "JSON: the key '%.*s' occurs twice in one object",
                       FH_STR_ARG(doc->nodes[second].key));
 }
 
@@ -191,8 +184,8 @@ static fh_status build(fh_json *doc, fh_str text, const fh_json_options *opt, fh
     size_t bytes;
     start_reader(&r, text, opt);
     FH_TRY(measure(&r, doc, err));
-    if (!fh_mul_size(doc->n_node, sizeof *doc->nodes, &bytes) ||
-        !fh_add_size(bytes, doc->text_bytes, &bytes) || !fh_add_size(bytes, sizeof *doc, &bytes))
+    if (!fh_mul_size(doc->n_node, sizeof *doc->nodes, &bytes) || !fh_add_size(bytes, doc->text_bytes, &bytes) ||
+        !fh_add_size(bytes, sizeof *doc, &bytes))
         return fh_fail_memory(err, SIZE_MAX);
     if (bytes > opt->max_bytes) return too_large(bytes, opt->max_bytes, err);
     doc->nodes = fh_alloc(doc->n_node, sizeof *doc->nodes);
@@ -206,8 +199,7 @@ static fh_status build(fh_json *doc, fh_str text, const fh_json_options *opt, fh
 fh_status fh_json_parse(fh_json **out, fh_str text, const fh_json_options *opt, fh_err *err) {
     fh_json_options o = opt ? *opt : (fh_json_options){0};
     if (text.len > UINT32_MAX)
-        return fh_fail(err, FH_ERR_LIMIT, "JSON: a text of %zu bytes is too long for a tree",
-                       text.len);
+        return fh_fail(err, FH_ERR_LIMIT, "JSON: a text of %zu bytes is too long for a tree", text.len);
     if (o.max_bytes == 0) o.max_bytes = ((size_t)8 << 20) + text.len;
     fh_json *doc = fh_alloc_zero(1, sizeof *doc);
     if (!doc) return fh_fail_memory(err, sizeof *doc);
@@ -228,9 +220,7 @@ const fh_json_node *fh_json_root(const fh_json *doc) { return doc->nodes; }
 
 /* ---- looking at it ---- */
 
-const fh_json_node *fh_json_first(const fh_json_node *n) {
-    return n && n->n_child > 0 ? n + 1 : NULL;
-}
+const fh_json_node *fh_json_first(const fh_json_node *n) { return n && n->n_child > 0 ? n + 1 : NULL; }
 
 const fh_json_node *fh_json_after(const fh_json_node *parent, const fh_json_node *child) {
     const fh_json_node *n = child + child->span;

@@ -22,9 +22,7 @@ static void set_bit(uint8_t *bits, int i, bool on) {
     bits[i / 8] = (uint8_t)(on ? bits[i / 8] | bit : bits[i / 8] & ~bit);
 }
 
-static bool in_object(const fh_json_writer *w) {
-    return w->depth > 0 && bit_of(w->is_object, w->depth - 1);
-}
+static bool in_object(const fh_json_writer *w) { return w->depth > 0 && bit_of(w->is_object, w->depth - 1); }
 
 static void new_line(fh_json_writer *w) {
     if (!w->pretty) return;

@@ -78,8 +78,7 @@ void fh_log_write(fh_log_level level, const char *event, const fh_log_field *fie
     if (config.json)
         put_fmt(&l, "{\"time\":%llu.%03u,\"level\":\"%s\",\"event\":\"%s\"", (unsigned long long)(now / 1000),
                 (unsigned)(now % 1000), names[level], event);
-    else
-        put_fmt(&l, "%s %s", names[level], event);
+    else put_fmt(&l, "%s %s", names[level], event);
     for (size_t i = 0; i < n; i++) {
         if (config.json) put_fmt(&l, ",\"%s\":", fields[i].name);
         else put_fmt(&l, " %s=", fields[i].name);

@@ -22,22 +22,27 @@ typedef struct fh_log_field {
     double f;
 } fh_log_field;
 
-#define FH_LOG_S(n, v) {.name = (n), .kind = FH_LOG_STR, .s = (v)}
-#define FH_LOG_U(n, v) {.name = (n), .kind = FH_LOG_U64, .u = (uint64_t)(v)}
-#define FH_LOG_I(n, v) {.name = (n), .kind = FH_LOG_I64, .i = (int64_t)(v)}
-#define FH_LOG_F(n, v) {.name = (n), .kind = FH_LOG_F64, .f = (v)}
-#define FH_LOG_B(n, v) {.name = (n), .kind = FH_LOG_BOOL, .u = (v)}
+#define FH_LOG_S(n, v) \
+    { .name = (n), .kind = FH_LOG_STR, .s = (v) }
+#define FH_LOG_U(n, v) \
+    { .name = (n), .kind = FH_LOG_U64, .u = (uint64_t)(v) }
+#define FH_LOG_I(n, v) \
+    { .name = (n), .kind = FH_LOG_I64, .i = (int64_t)(v) }
+#define FH_LOG_F(n, v) \
+    { .name = (n), .kind = FH_LOG_F64, .f = (v) }
+#define FH_LOG_B(n, v) \
+    { .name = (n), .kind = FH_LOG_BOOL, .u = (v) }
 
 void fh_log_config(fh_log_level least, bool json, int fd); /* before threads; default: warn, text, 2 */
 bool fh_log_on(fh_log_level level);
 void fh_log_write(fh_log_level level, const char *event, const fh_log_field *fields, size_t n);
 /* fh_log(FH_LOG_WARN, "map.lost", FH_LOG_S("path", p), FH_LOG_U("page", n)); at least one field */
-#define fh_log(level, event, ...)                                                             \
-    do {                                                                                      \
-        if (fh_log_on(level)) {                                                               \
-            const fh_log_field fh_f_[] = {__VA_ARGS__};                                       \
-            fh_log_write(level, event, fh_f_, sizeof fh_f_ / sizeof fh_f_[0]);                \
-        }                                                                                     \
+#define fh_log(level, event, ...) \
+    do { \
+        if (fh_log_on(level)) { \
+            const fh_log_field fh_f_[] = {__VA_ARGS__}; \
+            fh_log_write(level, event, fh_f_, sizeof fh_f_ / sizeof fh_f_[0]); \
+        } \
     } while (0)
 
 #endif

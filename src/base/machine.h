@@ -12,14 +12,14 @@
 #define FH_MACHINE_MAX_CPUS 1024
 
 typedef struct fh_machine_cpus {
-    char model[128];   /* "AMD EPYC 9655", or "" */
-    bool virtual;      /* the processor says that it runs under a hypervisor */
-    int logical;       /* online */
-    int physical;      /* cores, counted by their thread siblings */
+    char model[128]; /* "AMD EPYC 9655", or "" */
+    bool virtual;    /* the processor says that it runs under a hypervisor */
+    int logical;     /* online */
+    int physical;    /* cores, counted by their thread siblings */
     int sockets, numa_nodes;
-    int allowed;       /* in this process's affinity mask */
-    double quota;      /* CPUs that a control group grants; 0 = no limit */
-    int usable;        /* allowed, cut to the quota rounded up; at least 1 */
+    int allowed;                            /* in this process's affinity mask */
+    double quota;                           /* CPUs that a control group grants; 0 = no limit */
+    int usable;                             /* allowed, cut to the quota rounded up; at least 1 */
     uint64_t l1d_bytes, l2_bytes, l3_bytes; /* one instance each; 0 = none or unknown */
     int l3_instances;
 } fh_machine_cpus;
@@ -43,9 +43,9 @@ typedef struct fh_machine_sandbox {
 } fh_machine_sandbox;
 
 typedef struct fh_machine {
-    char system[128];  /* "Debian GNU/Linux 12 (bookworm)" */
-    char kernel[128];  /* "Linux 6.1.0-18-amd64" */
-    char arch[32];     /* "x86_64" */
+    char system[128]; /* "Debian GNU/Linux 12 (bookworm)" */
+    char kernel[128]; /* "Linux 6.1.0-18-amd64" */
+    char arch[32];    /* "x86_64" */
     fh_machine_cpus cpu;
     fh_machine_memory memory;
     fh_machine_sandbox sandbox;
@@ -67,7 +67,7 @@ typedef struct fh_machine_gpu {
 } fh_machine_gpu;
 
 typedef struct fh_machine_gpus {
-    int n, n_seen; /* described below; what the driver counts */
+    int n, n_seen;      /* described below; what the driver counts */
     int nvidia_cards;   /* display controllers of that vendor on the PCI bus */
     bool driver_loads;  /* libcuda.so.1 was found and opened */
     int driver_version; /* 12040 = CUDA 12.4; 0 unknown */

@@ -21,9 +21,7 @@ static pthread_once_t mask_once = PTHREAD_ONCE_INIT;
 static cpu_mask mask_allowed;
 static int mask_count;
 
-static bool in_mask(const cpu_mask *m, int cpu) {
-    return m->word[cpu / 64] >> (cpu % 64) & 1;
-}
+static bool in_mask(const cpu_mask *m, int cpu) { return m->word[cpu / 64] >> (cpu % 64) & 1; }
 
 static void read_mask(void) {
     cpu_set_t set[FH_MACHINE_MAX_CPUS / CPU_SETSIZE + (FH_MACHINE_MAX_CPUS % CPU_SETSIZE != 0)];

@@ -36,10 +36,8 @@ static bool load(void *lib, const char *symbol, void *slot) {
 static bool load_all(void *lib, cuda_api *api) {
     return load(lib, "cuInit", &api->init) && load(lib, "cuDriverGetVersion", &api->driver_version) &&
            load(lib, "cuDeviceGetCount", &api->count) && load(lib, "cuDeviceGet", &api->get) &&
-           load(lib, "cuDeviceGetName", &api->name) &&
-           load(lib, "cuDeviceTotalMem_v2", &api->memory) &&
-           load(lib, "cuDeviceGetAttribute", &api->attribute) &&
-           load(lib, "cuGetErrorName", &api->error_name);
+           load(lib, "cuDeviceGetName", &api->name) && load(lib, "cuDeviceTotalMem_v2", &api->memory) &&
+           load(lib, "cuDeviceGetAttribute", &api->attribute) && load(lib, "cuGetErrorName", &api->error_name);
 }
 
 static int count_cards(void) {

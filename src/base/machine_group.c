@@ -24,8 +24,8 @@ static void take_quota(fh_machine_group *g, uint64_t quota, uint64_t period) {
     if (g->cpu_quota <= 0 || cpus < g->cpu_quota) g->cpu_quota = cpus;
 }
 
-static void visit_memory(const char *folder, const char *limit_name, const char *used_name,
-                         const char *cache_name, fh_machine_group *g) {
+static void visit_memory(const char *folder, const char *limit_name, const char *used_name, const char *cache_name,
+                         fh_machine_group *g) {
     char text[64], stat[4096];
     uint64_t limit = 0, used = 0, cache = 0;
     fh_machine_read_text(text, sizeof text, "%s/%s", folder, limit_name);

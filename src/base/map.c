@@ -172,8 +172,10 @@ fh_status fh_map_check(const fh_map *m, fh_err *err) {
 }
 
 void fh_map_advise(const fh_map *m, size_t offset, size_t len, fh_map_hint hint) {
-    static const int advice[] = {[FH_MAP_SEQUENTIAL] = MADV_SEQUENTIAL, [FH_MAP_RANDOM] = MADV_RANDOM,
-                                 [FH_MAP_WILLNEED] = MADV_WILLNEED, [FH_MAP_DROP] = MADV_DONTNEED};
+    static const int advice[] = {[FH_MAP_SEQUENTIAL] = MADV_SEQUENTIAL,
+                                 [FH_MAP_RANDOM] = MADV_RANDOM,
+                                 [FH_MAP_WILLNEED] = MADV_WILLNEED,
+                                 [FH_MAP_DROP] = MADV_DONTNEED};
     if (m->slot < 0 || offset >= m->bytes.len) return;
     len = FH_MIN(len, m->bytes.len - offset);
     uintptr_t from = (uintptr_t)(m->bytes.ptr + offset), to = from + len;

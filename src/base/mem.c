@@ -41,9 +41,7 @@ static bool refused(void) {
     return FH_FAULT(FH_FAULT_ALLOC);
 }
 
-fh_mem_stats fh_mem_get_stats(void) {
-    return (fh_mem_stats){live_bytes, peak_bytes, live_blocks, calls};
-}
+fh_mem_stats fh_mem_get_stats(void) { return (fh_mem_stats){live_bytes, peak_bytes, live_blocks, calls}; }
 void fh_mem_reset_peak(void) { atomic_store(&peak_bytes, atomic_load(&live_bytes)); }
 #else
 static void *count_in(void *p) { return p; }

@@ -13,11 +13,11 @@
 #include "base/str.h"
 
 /* NULL when memory ends (or n * size does not fit); n * size = 0 gives a valid pointer. */
-FH_MUST_USE void *fh_alloc(size_t n, size_t size);      /* uninitialized */
-FH_MUST_USE void *fh_alloc_zero(size_t n, size_t size); /* zeroed */
+FH_MUST_USE void *fh_alloc(size_t n, size_t size);            /* uninitialized */
+FH_MUST_USE void *fh_alloc_zero(size_t n, size_t size);       /* zeroed */
 FH_MUST_USE void *fh_realloc(void *p, size_t n, size_t size); /* p stays valid on failure */
-void fh_free(void *p);                                  /* NULL is fine */
-FH_MUST_USE char *fh_strdup(fh_str s);                  /* adds a final NUL */
+void fh_free(void *p);                                        /* NULL is fine */
+FH_MUST_USE char *fh_strdup(fh_str s);                        /* adds a final NUL */
 
 /* Counted in test builds (FH_TEST_BUILD); all zero otherwise. */
 typedef struct fh_mem_stats {

@@ -10,12 +10,12 @@
 
 #include "base/err.h"
 
-#define FH_NUM_CHECKED(name, type, builtin)                                          \
-    FH_MUST_USE static inline bool name(type a, type b, type *out) {                 \
-        type r;                                                                      \
-        if (builtin(a, b, &r)) return false;                                         \
-        *out = r;                                                                    \
-        return true;                                                                 \
+#define FH_NUM_CHECKED(name, type, builtin) \
+    FH_MUST_USE static inline bool name(type a, type b, type *out) { \
+        type r; \
+        if (builtin(a, b, &r)) return false; \
+        *out = r; \
+        return true; \
     }
 FH_NUM_CHECKED(fh_add_u64, uint64_t, __builtin_add_overflow)
 FH_NUM_CHECKED(fh_mul_u64, uint64_t, __builtin_mul_overflow)

@@ -166,15 +166,14 @@ static fh_status start_all(fh_pool *p, fh_err *err) {
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (rc == 0) return FH_OK;
     return fh_fail(err, rc == EAGAIN || rc == ENOMEM ? FH_ERR_MEMORY : FH_ERR_LIMIT,
-                   "start thread %d of %d, the system refuses: %s", p->n_started, p->n_worker,
-                   strerror(rc));
+                   "start thread %d of %d, the system refuses: %s", p->n_started, p->n_worker, strerror(rc));
 }
 
 fh_status fh_pool_new(fh_pool **out, const fh_pool_options *opt, fh_err *err) {
     fh_pool_options o = opt ? *opt : (fh_pool_options){0};
     if (o.n_worker < 0 || o.n_worker > POOL_MAX_WORKERS) {
-        return fh_fail(err, FH_ERR_USAGE, "start a thread pool, '%d' threads, it is not 0 to %d",
-                       o.n_worker, POOL_MAX_WORKERS);
+        return fh_fail(err, FH_ERR_USAGE, "start a thread pool, '%d' threads, it is not 0 to %d", o.n_worker,
+                       POOL_MAX_WORKERS);
     }
     int n = o.n_worker != 0 ? o.n_worker : FH_MIN(fh_machine_usable_cpus(), POOL_MAX_WORKERS);
     fh_pool *p = fh_alloc_zero(1, sizeof *p);
@@ -209,9 +208,7 @@ void fh_pool_free(fh_pool *p) {
     fh_free(p);
 }
 
-int fh_pool_size(const fh_pool *p) {
-    return p->n_worker;
-}
+int fh_pool_size(const fh_pool *p) { return p->n_worker; }
 
 /* The caller onto a CPU that no worker is pinned to, with its own mask given back at once. */
 static void step_aside(const fh_pool *p) {

@@ -15,7 +15,7 @@ typedef struct fh_pool fh_pool;
 typedef void fh_pool_fn(void *ctx, int worker, int n_worker);
 
 typedef struct fh_pool_options {
-    int n_worker;     /* 0 = one per CPU that this process may use */
+    int n_worker; /* 0 = one per CPU that this process may use */
     bool no_pin;
     uint32_t spin_us; /* before sleeping; 0 = the default of 20 */
 } fh_pool_options;

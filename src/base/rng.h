@@ -16,8 +16,8 @@ typedef struct fh_rng {
 void fh_rng_init(fh_rng *r, uint64_t seed, uint64_t stream);
 uint32_t fh_rng_u32(fh_rng *r);
 uint64_t fh_rng_u64(fh_rng *r);
-double fh_rng_f64(fh_rng *r);                      /* [0, 1), 53 bits */
-uint64_t fh_rng_below(fh_rng *r, uint64_t n);      /* [0, n) without bias; n > 0 */
+double fh_rng_f64(fh_rng *r);                 /* [0, 1), 53 bits */
+uint64_t fh_rng_below(fh_rng *r, uint64_t n); /* [0, n) without bias; n > 0 */
 /* The raw block function, for streams addressed by position. */
 void fh_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
 

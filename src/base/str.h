@@ -24,9 +24,7 @@ typedef struct fh_bytes {
 #define FH_STR_ARG(s) (int)((s).len < 200 ? (s).len : 200), (s).ptr
 
 static inline fh_str fh_str_of(const char *z) { return (fh_str){z, z ? strlen(z) : 0}; }
-static inline fh_bytes fh_bytes_of(fh_str s) {
-    return (fh_bytes){(const uint8_t *)s.ptr, s.len};
-}
+static inline fh_bytes fh_bytes_of(fh_str s) { return (fh_bytes){(const uint8_t *)s.ptr, s.len}; }
 static inline fh_str fh_str_of_bytes(fh_bytes b) { return (fh_str){(const char *)b.ptr, b.len}; }
 static inline bool fh_str_eq(fh_str a, fh_str b) {
     return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
@@ -43,18 +41,14 @@ static inline bool fh_str_ends(fh_str s, const char *suffix) {
 static inline fh_str fh_str_drop(fh_str s, size_t n) {
     return n < s.len ? (fh_str){s.ptr + n, s.len - n} : (fh_str){s.ptr ? s.ptr + s.len : NULL, 0};
 }
-static inline fh_str fh_str_first(fh_str s, size_t n) {
-    return (fh_str){s.ptr, n < s.len ? n : s.len};
-}
+static inline fh_str fh_str_first(fh_str s, size_t n) { return (fh_str){s.ptr, n < s.len ? n : s.len}; }
 /* Sub-range of bytes; the caller has checked that it lies inside. */
-static inline fh_bytes fh_bytes_part(fh_bytes b, size_t at, size_t len) {
-    return (fh_bytes){b.ptr + at, len};
-}
+static inline fh_bytes fh_bytes_part(fh_bytes b, size_t at, size_t len) { return (fh_bytes){b.ptr + at, len}; }
 
-int fh_str_cmp(fh_str a, fh_str b);           /* byte order, shorter first on a tie */
+int fh_str_cmp(fh_str a, fh_str b);             /* byte order, shorter first on a tie */
 bool fh_str_find(fh_str s, char c, size_t *at); /* first c */
-bool fh_str_u64(fh_str s, uint64_t *out);     /* decimal digits only, whole string, fits */
-bool fh_utf8_valid(fh_str s);                 /* strict: no surrogates, no overlong forms */
+bool fh_str_u64(fh_str s, uint64_t *out);       /* decimal digits only, whole string, fits */
+bool fh_utf8_valid(fh_str s);                   /* strict: no surrogates, no overlong forms */
 /* Copies into a caller's array with a final NUL; false if it does not fit or s holds a NUL. */
 bool fh_str_copy(char *out, size_t size, fh_str s);
 

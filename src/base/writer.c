@@ -32,8 +32,8 @@ static fh_status make_names(fh_writer *w, const char *path, fh_err *err) {
     if (folder.len == 0) folder = FH_STR("./");
     if (!fh_str_copy(w->target, sizeof w->target, whole) || !fh_str_copy(w->folder, sizeof w->folder, folder))
         return fh_fail(err, FH_ERR_LIMIT, "a path longer than %d bytes", FH_PATH_MAX - 1);
-    snprintf(name, sizeof name, ".%.*s.%ld-%u.part", (int)FH_MIN(base.len, (size_t)200), base.ptr,
-             (long)getpid(), atomic_fetch_add(&serial, 1));
+    snprintf(name, sizeof name, ".%.*s.%ld-%u.part", (int)FH_MIN(base.len, (size_t)200), base.ptr, (long)getpid(),
+             atomic_fetch_add(&serial, 1));
     return fh_path_join(w->temporary, w->folder, fh_str_of(name), err);
 }
 
@@ -45,8 +45,7 @@ fh_status fh_writer_open(fh_writer **out, const char *path, fh_err *err) {
     w->pending = 0;
     fh_status status = make_names(w, path, err);
     if (status == FH_OK) {
-        w->fd = FH_FAULT(FH_FAULT_OPEN) ? -1
-                                        : open(w->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        w->fd = FH_FAULT(FH_FAULT_OPEN) ? -1 : open(w->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
         if (w->fd < 0) status = fh_fail_errno(err, "create", w->temporary);
     }
     if (status != FH_OK) {

@@ -128,7 +128,11 @@ void fh_cli_add_safe(fh_buf *b, fh_str s) {
 /* ---- progress ---- */
 void fh_progress_start(fh_progress *p, const fh_cli *cli, const char *what, uint64_t total) {
     uint64_t now = fh_clock_ns();
-    *p = (fh_progress){.to = cli->err, .what = what, .total = total, .started_ns = now, .shown_ns = now,
+    *p = (fh_progress){.to = cli->err,
+                       .what = what,
+                       .total = total,
+                       .started_ns = now,
+                       .shown_ns = now,
                        .on = isatty(fileno(cli->err)) != 0};
 }
 

@@ -13,11 +13,11 @@
 
 typedef struct fh_cli {
     const char *command;
-    int argc;    /* what follows the command's name */
+    int argc; /* what follows the command's name */
     char **argv;
     FILE *out, *err;
-    bool json;   /* --json was given */
-    bool color;  /* out is a terminal that wants it */
+    bool json;  /* --json was given */
+    bool color; /* out is a terminal that wants it */
 } fh_cli;
 
 typedef enum fh_option_kind { FH_OPTION_FLAG, FH_OPTION_TEXT, FH_OPTION_U64 } fh_option_kind;

@@ -32,8 +32,7 @@ static fh_status gather(doctor *d, bool measure, fh_err *err) {
         d->measured = true;
     }
     fh_machine_read_gpus(&d->gpus); /* last: the driver starts threads of its own */
-    fh_checkup_facts facts = {
-        .machine = &d->machine, .gpus = &d->gpus, .ceilings = d->measured ? &d->ceilings : NULL};
+    fh_checkup_facts facts = {.machine = &d->machine, .gpus = &d->gpus, .ceilings = d->measured ? &d->ceilings : NULL};
     fh_checkup_read_cpu(&facts);
     fh_checkup_find(&d->checkup, &facts);
     return FH_OK;
@@ -96,8 +95,7 @@ static void show_machine(const page *p, const fh_machine *m) {
          cpu->allowed, cpu->usable, cpu->numa_nodes > 1 ? "; several memory nodes" : "");
     line(p, "caches", "L1d %s, L2 %s, L3 %s%s", cpu->l1d_bytes ? fh_cli_bytes(cpu->l1d_bytes, a, sizeof a) : "unknown",
          cpu->l2_bytes ? fh_cli_bytes(cpu->l2_bytes, b, sizeof b) : "none",
-         cpu->l3_bytes ? fh_cli_bytes(cpu->l3_bytes, c, sizeof c) : "none",
-         cpu->l3_instances > 1 ? ", several" : "");
+         cpu->l3_bytes ? fh_cli_bytes(cpu->l3_bytes, c, sizeof c) : "none", cpu->l3_instances > 1 ? ", several" : "");
     line(p, "memory", "%s, %s available%s", fh_cli_bytes(mem->total_bytes, a, sizeof a),
          fh_cli_bytes(mem->usable_bytes, b, sizeof b), mem->swap_bytes ? "" : ", no swap");
     line(p, "huge pages", "transparent: %s; reserved: %llu of %s", thp_name(mem->thp),

@@ -23,13 +23,13 @@ int fh_cmd_help(fh_cli *cli) {
         return fh_status_exit(FH_ERR_USAGE);
     }
     fprintf(cli->out, "freehold %s - own your AI\n\nusage: freehold COMMAND [arguments] [options]\n\n", FH_VERSION);
-    for (size_t i = 0; i < n; i++)
-        fprintf(cli->out, "  %-11s %-16s %s\n", table[i].name, table[i].args, table[i].help);
-    fprintf(cli->out,
-            "\nMODEL is a .gguf or .safetensors file, a split or sharded set by any part, a Hugging Face folder, a name\n"
-            "in Ollama's store (llama3.2:1b), LM Studio's folder or Hugging Face's cache (org/name). Files are used\n"
-            "in place. Without MODEL: the one built into this binary.\n"
-            "`freehold COMMAND --help` lists a command's options with their defaults.\n");
+    for (size_t i = 0; i < n; i++) fprintf(cli->out, "  %-11s %-16s %s\n", table[i].name, table[i].args, table[i].help);
+    fprintf(
+        cli->out,
+        "\nMODEL is a .gguf or .safetensors file, a split or sharded set by any part, a Hugging Face folder, a name\n"
+        "in Ollama's store (llama3.2:1b), LM Studio's folder or Hugging Face's cache (org/name). Files are used\n"
+        "in place. Without MODEL: the one built into this binary.\n"
+        "`freehold COMMAND --help` lists a command's options with their defaults.\n");
     return 0;
 }
 
@@ -47,15 +47,16 @@ static void complete_bash(const fh_cli *cli, const fh_command *table, size_t n) 
                       "    if [ \"$COMP_CWORD\" = 1 ]; then\n"
                       "        COMPREPLY=($(compgen -W '");
     for (size_t i = 0; i < n; i++) fprintf(cli->out, "%s%s", i ? " " : "", table[i].name);
-    fprintf(cli->out, "' -- \"$cur\"))\n"
-                      "    elif [ \"${cur#-}\" != \"$cur\" ]; then\n"
-                      "        COMPREPLY=($(compgen -W \"$(\"${COMP_WORDS[0]}\" help \"${COMP_WORDS[1]}\" 2>/dev/null |\n"
-                      "            grep -oE '^ +--[a-z-]+')\" -- \"$cur\"))\n"
-                      "    else\n"
-                      "        COMPREPLY=($(compgen -f -- \"$cur\"))\n"
-                      "    fi\n"
-                      "}\n"
-                      "complete -o filenames -F _freehold freehold\n");
+    fprintf(cli->out,
+            "' -- \"$cur\"))\n"
+            "    elif [ \"${cur#-}\" != \"$cur\" ]; then\n"
+            "        COMPREPLY=($(compgen -W \"$(\"${COMP_WORDS[0]}\" help \"${COMP_WORDS[1]}\" 2>/dev/null |\n"
+            "            grep -oE '^ +--[a-z-]+')\" -- \"$cur\"))\n"
+            "    else\n"
+            "        COMPREPLY=($(compgen -f -- \"$cur\"))\n"
+            "    fi\n"
+            "}\n"
+            "complete -o filenames -F _freehold freehold\n");
 }
 
 static void complete_zsh(const fh_cli *cli, const fh_command *table, size_t n) {

@@ -42,9 +42,8 @@ static void text_head(fh_buf *out, const fh_facts *f, const fh_bundle *b, const 
     row_str(out, "architecture", f->architecture);
     row_str(out, "class", f->class_name);
     size_t parts = fh_bundle_n_part(b);
-    snprintf(line, sizeof line, "%s, %zu file%s, %s",
-             fh_bundle_form(b) == FH_FORM_GGUF ? "GGUF" : "safetensors", parts, parts == 1 ? "" : "s",
-             fh_cli_bytes(f->file_bytes, n, sizeof n));
+    snprintf(line, sizeof line, "%s, %zu file%s, %s", fh_bundle_form(b) == FH_FORM_GGUF ? "GGUF" : "safetensors", parts,
+             parts == 1 ? "" : "s", fh_cli_bytes(f->file_bytes, n, sizeof n));
     row(out, "format", line);
     fh_cli_count(f->n_value, n, sizeof n);
     if (f->n_value_active < f->n_value)

@@ -46,8 +46,12 @@ int main(int argc, char **argv) {
     const char *name = argc > 1 ? argv[1] : "help";
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) name = "help";
     if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0) name = "version";
-    fh_cli cli = {.command = name, .argc = argc > 2 ? argc - 2 : 0, .argv = argv + FH_MIN(argc, 2),
-                  .out = stdout, .err = stderr, .color = wants_color(stdout)};
+    fh_cli cli = {.command = name,
+                  .argc = argc > 2 ? argc - 2 : 0,
+                  .argv = argv + FH_MIN(argc, 2),
+                  .out = stdout,
+                  .err = stderr,
+                  .color = wants_color(stdout)};
     for (size_t i = 0; i < FH_COUNT(commands); i++)
         if (strcmp(commands[i].name, name) == 0) return flush_out(&cli, commands[i].run(&cli));
     fprintf(stderr, "freehold: there is no command '%s'; `freehold help` lists them\n", name);

@@ -34,8 +34,8 @@ typedef struct pass {
     /* read: chunk c belongs to worker c % n_worker; a row is one chunk of each */
     uint8_t *buffer;
     uint64_t chunk_bytes, n_row, first_row, rows, deadline_ns;
-    uint64_t *touched;        /* [n_worker] rows */
-    volatile uint64_t *sink;  /* [n_worker] */
+    uint64_t *touched;       /* [n_worker] rows */
+    volatile uint64_t *sink; /* [n_worker] */
 } pass;
 
 static void compute_worker(void *ctx, int worker, int n_worker) {
@@ -216,16 +216,15 @@ static bool worth_measuring(const fh_peak *peak, const fh_peak *table, size_t n)
     if (peak->kind == FH_PEAK_READ || !fh_cpu_has_level(peak->level)) return false;
     if (peak->level != FH_CPU_LEVEL_REF) return true;
     for (size_t i = 0; i < n; i++) {
-        if (table[i].kind == peak->kind && table[i].level != FH_CPU_LEVEL_REF &&
-            fh_cpu_has_level(table[i].level)) {
+        if (table[i].kind == peak->kind && table[i].level != FH_CPU_LEVEL_REF && fh_cpu_has_level(table[i].level)) {
             return false;
         }
     }
     return true;
 }
 
-fh_status fh_ceilings_measure(fh_ceilings *out, fh_pool *pool, const fh_machine *m,
-                              const fh_ceilings_options *opt, fh_err *err) {
+fh_status fh_ceilings_measure(fh_ceilings *out, fh_pool *pool, const fh_machine *m, const fh_ceilings_options *opt,
+                              fh_err *err) {
     uint64_t start = fh_clock_ns();
     fh_ceilings_options o = opt ? *opt : (fh_ceilings_options){0};
     if (o.compute_ms == 0) o.compute_ms = 18;

@@ -10,13 +10,10 @@
 
 #define GIB (UINT64_C(1) << 30)
 
-static double gib(uint64_t bytes) {
-    return (double)bytes / (double)GIB;
-}
+static double gib(uint64_t bytes) { return (double)bytes / (double)GIB; }
 
 /* Adds an item; its advice is then filled in by advise(). */
-static fh_checkup_item *add(fh_checkup *c, fh_checkup_weight w, const char *id, const char *fmt, ...)
-    FH_PRINTF(4, 5);
+static fh_checkup_item *add(fh_checkup *c, fh_checkup_weight w, const char *id, const char *fmt, ...) FH_PRINTF(4, 5);
 static fh_checkup_item *add(fh_checkup *c, fh_checkup_weight w, const char *id, const char *fmt, ...) {
     FH_REQUIRE(c->n < FH_CHECKUP_MAX); /* there are fewer rules than places */
     fh_checkup_item *item = &c->item[c->n++];
@@ -62,12 +59,12 @@ static void check_unproven(fh_checkup *c, const fh_checkup_facts *f) {
         }
     }
     if (n_other > 0) {
-        fh_checkup_item *item = add(c, FH_CHECKUP_SLOW, "cpu-features",
-                                    "%d announced instruction set%s cannot be used, first %s: %s", n_other,
-                                    n_other == 1 ? "" : "s", other, other_why);
-        advise(item, "freehold does without; %s", virtual
-                         ? "ask whoever runs the host to correct the virtual processor's flags"
-                         : "look for a firmware update, or tell us: this should not happen on a real machine");
+        fh_checkup_item *item =
+            add(c, FH_CHECKUP_SLOW, "cpu-features", "%d announced instruction set%s cannot be used, first %s: %s",
+                n_other, n_other == 1 ? "" : "s", other, other_why);
+        advise(item, "freehold does without; %s",
+               virtual ? "ask whoever runs the host to correct the virtual processor's flags"
+                       : "look for a firmware update, or tell us: this should not happen on a real machine");
     }
 }
 
@@ -85,15 +82,17 @@ static void check_level(fh_checkup *c, const fh_checkup_facts *f) {
 
 static void check_cpus(fh_checkup *c, const fh_machine_cpus *cpu) {
     if (cpu->quota > 0 && cpu->quota < cpu->allowed) {
-        fh_checkup_item *item = add(c, FH_CHECKUP_SLOW, "cpu-quota",
-                                    "a control group grants %.2f CPUs although %d are visible", cpu->quota,
-                                    cpu->allowed);
-        advise(item, "freehold starts %d thread%s; raise the limit (docker run --cpus, CPUQuota= in systemd, "
-                     "resources.limits.cpu in Kubernetes) for more", cpu->usable, cpu->usable == 1 ? "" : "s");
+        fh_checkup_item *item =
+            add(c, FH_CHECKUP_SLOW, "cpu-quota", "a control group grants %.2f CPUs although %d are visible", cpu->quota,
+                cpu->allowed);
+        advise(item,
+               "freehold starts %d thread%s; raise the limit (docker run --cpus, CPUQuota= in systemd, "
+               "resources.limits.cpu in Kubernetes) for more",
+               cpu->usable, cpu->usable == 1 ? "" : "s");
     }
     if (cpu->allowed < cpu->logical) {
-        fh_checkup_item *item = add(c, FH_CHECKUP_NOTE, "cpu-affinity",
-                                    "this process may use %d of %d CPUs", cpu->allowed, cpu->logical);
+        fh_checkup_item *item =
+            add(c, FH_CHECKUP_NOTE, "cpu-affinity", "this process may use %d of %d CPUs", cpu->allowed, cpu->logical);
         advise(item, "if that is not meant, look at taskset, numactl, cpusets and CPUAffinity= in systemd");
     }
 }
@@ -107,8 +106,8 @@ static void check_memory(fh_checkup *c, const fh_machine_memory *m) {
                      "MemoryMax= in systemd, resources.limits.memory in Kubernetes)");
     }
     if (m->total_bytes != 0 && (m->usable_bytes < 2 * GIB || m->usable_bytes < m->total_bytes / 10)) {
-        fh_checkup_item *item = add(c, FH_CHECKUP_SLOW, "memory-low", "only %.1f GiB of memory can be used now",
-                                    gib(m->usable_bytes));
+        fh_checkup_item *item =
+            add(c, FH_CHECKUP_SLOW, "memory-low", "only %.1f GiB of memory can be used now", gib(m->usable_bytes));
         advise(item, "close other programs, or choose a model file smaller than that: a larger one is read from "
                      "disk again for every token");
     }
@@ -132,8 +131,8 @@ static void check_sandbox(fh_checkup *c, const fh_machine_sandbox *s) {
         advise(item, "use Linux 5.13 or later with landlock in the lsm= list; a container may also hide it");
     }
     if (!s->seccomp_filters) {
-        fh_checkup_item *item = add(c, FH_CHECKUP_NOTE, "seccomp",
-                                    "system-call filters (seccomp) are not available here");
+        fh_checkup_item *item =
+            add(c, FH_CHECKUP_NOTE, "seccomp", "system-call filters (seccomp) are not available here");
         advise(item, "use a kernel built with CONFIG_SECCOMP_FILTER; a server cannot drop system calls without");
     }
 }
@@ -141,15 +140,15 @@ static void check_sandbox(fh_checkup *c, const fh_machine_sandbox *s) {
 static void check_gpus(fh_checkup *c, const fh_machine_gpus *g) {
     if (g == NULL || g->n > 0 || g->problem[0] == 0) return;
     if (g->nvidia_cards > 0) {
-        fh_checkup_item *item = add(c, FH_CHECKUP_WRONG, "gpu", "an NVIDIA GPU is there but cannot be used: %s",
-                                    g->problem);
+        fh_checkup_item *item =
+            add(c, FH_CHECKUP_WRONG, "gpu", "an NVIDIA GPU is there but cannot be used: %s", g->problem);
         advise(item, g->driver_loads
                          ? "check that nvidia-smi works; in a container, start it with access to the GPU "
                            "(docker run --gpus all)"
                          : "install the NVIDIA driver (Debian: nvidia-driver, from the non-free components)");
     } else {
-        fh_checkup_item *item = add(c, FH_CHECKUP_NOTE, "gpu", "the NVIDIA driver library is installed, but %s",
-                                    g->problem);
+        fh_checkup_item *item =
+            add(c, FH_CHECKUP_NOTE, "gpu", "the NVIDIA driver library is installed, but %s", g->problem);
         advise(item, "nothing to do if this machine has no GPU; else check that nvidia-smi works");
     }
 }
@@ -158,7 +157,8 @@ static void check_ceilings(fh_checkup *c, const fh_ceilings *e) {
     if (e == NULL || !e->read_near_cache) return;
     fh_checkup_item *item = add(c, FH_CHECKUP_NOTE, "read-from-cache",
                                 "the memory read figure comes from %.2f GiB, less than twice the caches, and may be "
-                                "too high", gib(e->read_bytes));
+                                "too high",
+                                gib(e->read_bytes));
     advise(item, "little memory is free, or the machine hands it out slowly; run freehold doctor again for a better "
                  "figure");
 }

@@ -15,9 +15,9 @@ typedef struct fh_checkup_unproven {
 
 typedef struct fh_checkup_facts {
     const fh_machine *machine;
-    const fh_machine_gpus *gpus;  /* NULL: nobody looked */
-    const fh_ceilings *ceilings;  /* NULL: not measured */
-    fh_cpu_level level;           /* the best that is granted */
+    const fh_machine_gpus *gpus; /* NULL: nobody looked */
+    const fh_ceilings *ceilings; /* NULL: not measured */
+    fh_cpu_level level;          /* the best that is granted */
     fh_checkup_unproven unproven[FH_CPU_COUNT];
     size_t n_unproven;
 } fh_checkup_facts;

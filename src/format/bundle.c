@@ -166,8 +166,7 @@ static fh_status open_gguf_set(fh_bundle *b, const char *path, fh_err *err) {
         for (uint32_t no = 1; no <= split.count; no++) {
             FH_TRY(fh_gguf_split_path(part, &split, no, err));
             fh_status st = add_part_path(b, part, err);
-            if (st == FH_ERR_NOT_FOUND)
-                st = fh_fail(err, st, "part %u of %u is missing: '%s'", no, split.count, part);
+            if (st == FH_ERR_NOT_FOUND) st = fh_fail(err, st, "part %u of %u is missing: '%s'", no, split.count, part);
             if (st != FH_OK) return st;
         }
     } else {
@@ -227,7 +226,8 @@ static fh_status open_index(fh_bundle *b, const char *index_path, fh_err *err) {
         fh_str shard = fh_st_index_get_shard(x, i);
         st = fh_path_join(path, b->folder, shard, err);
         if (st == FH_OK) st = add_part_path(b, path, err);
-        if (st == FH_ERR_NOT_FOUND) st = fh_fail(err, st, "the index names '%.*s', which is missing", FH_STR_ARG(shard));
+        if (st == FH_ERR_NOT_FOUND)
+            st = fh_fail(err, st, "the index names '%.*s', which is missing", FH_STR_ARG(shard));
     }
     if (st == FH_OK) st = open_st_parts(b, err);
     if (st == FH_OK) st = fh_st_index_check(x, b->tensor_ptr, b->n_tensor, err);
@@ -260,8 +260,7 @@ static fh_status open_numbered(fh_bundle *b, fh_str name, size_t stem, uint64_t 
                  (unsigned)count);
         FH_TRY(fh_path_join(part, b->folder, fh_str_of(file), err));
         fh_status st = add_part_path(b, part, err);
-        if (st == FH_ERR_NOT_FOUND)
-            st = fh_fail(err, st, "file %u of %u is missing: '%s'", no, (unsigned)count, part);
+        if (st == FH_ERR_NOT_FOUND) st = fh_fail(err, st, "file %u of %u is missing: '%s'", no, (unsigned)count, part);
         if (st != FH_OK) return st;
     }
     return open_st_parts(b, err);
@@ -315,8 +314,7 @@ static fh_status choose_in_folder(const fh_bundle *b, const candidates *c, fh_er
         st = fh_fail(err, FH_ERR_UNSUPPORTED,
                      "'%.*s' is a PyTorch pickle, which can run code when opened: convert it to safetensors first",
                      FH_STR_ARG(c->pickle));
-    else
-        st = fh_fail(err, FH_ERR_NOT_FOUND, "no .safetensors and no .gguf file in this folder");
+    else st = fh_fail(err, FH_ERR_NOT_FOUND, "no .safetensors and no .gguf file in this folder");
     fh_err_set_path(err, b->folder);
     return st;
 }

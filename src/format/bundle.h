@@ -41,8 +41,7 @@ const fh_json_node *fh_bundle_config(const fh_bundle *b);       /* its root, or 
 
 /* A file beside the model ("tokenizer.json"), read whole into out, which is initialized here with the limit and is
  * the caller's to release on success. FH_ERR_NOT_FOUND when it is not there. */
-FH_MUST_USE fh_status fh_bundle_read_side(const fh_bundle *b, const char *name, size_t limit, fh_buf *out,
-                                          fh_err *err);
+FH_MUST_USE fh_status fh_bundle_read_side(const fh_bundle *b, const char *name, size_t limit, fh_buf *out, fh_err *err);
 
 /* After reading data that matters: did any file shrink under us? */
 FH_MUST_USE fh_status fh_bundle_check(const fh_bundle *b, fh_err *err);

@@ -16,7 +16,7 @@ struct fh_bundle {
     char *path, *folder; /* folder: NULL for the built-in model */
     fh_bundle_part *part;
     size_t n_part;
-    fh_tensor *tensor;           /* [n_tensor], copies with .part set */
+    fh_tensor *tensor;            /* [n_tensor], copies with .part set */
     const fh_tensor **tensor_ptr; /* [n_tensor] */
     size_t n_tensor;
     fh_arena arena; /* of the weights */

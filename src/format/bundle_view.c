@@ -14,9 +14,7 @@ const fh_weights *fh_bundle_weights(const fh_bundle *b) { return &b->weights; }
 const fh_gguf *fh_bundle_gguf(const fh_bundle *b, size_t part) { return b->part[part].gguf; }
 const fh_st *fh_bundle_st(const fh_bundle *b, size_t part) { return b->part[part].st; }
 const fh_hf_config *fh_bundle_hf_config(const fh_bundle *b) { return b->config; }
-const fh_json_node *fh_bundle_config(const fh_bundle *b) {
-    return b->config ? fh_hf_config_root(b->config) : NULL;
-}
+const fh_json_node *fh_bundle_config(const fh_bundle *b) { return b->config ? fh_hf_config_root(b->config) : NULL; }
 
 /* Linear: for tests and single questions. The binder of a family walks the list once. */
 const fh_weight *fh_bundle_find_weight(const fh_bundle *b, fh_str name) {

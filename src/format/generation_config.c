@@ -58,8 +58,7 @@ static fh_status read_all(fh_generation_config *g, const fh_hf_view *v, fh_err *
         *(uint32_t *)field_at(g, COUNTS[i].at) = (uint32_t)n;
         g->has |= COUNTS[i].bit;
     }
-    for (size_t i = 0; i < FH_COUNT(IDS); i++)
-        FH_TRY(fh_hf_get_ids(v, IDS[i].name, field_at(g, IDS[i].at), err));
+    for (size_t i = 0; i < FH_COUNT(IDS); i++) FH_TRY(fh_hf_get_ids(v, IDS[i].name, field_at(g, IDS[i].at), err));
     FH_TRY(fh_hf_get_bool(v, "do_sample", &state, &g->do_sample, err));
     if (state == FH_HF_PRESENT) g->has |= FH_GEN_DO_SAMPLE;
     return FH_OK;
@@ -74,8 +73,7 @@ fh_status fh_generation_config_parse(fh_generation_config *out, fh_str json, fh_
     fh_hf_view v = fh_hf_view_of("generation_config.json", root);
     fh_status s = fh_json_is(root, FH_JSON_OBJECT)
                       ? read_all(&g, &v, err)
-                      : fh_fail_at(err, FH_ERR_FORMAT, root->offset,
-                                   "generation_config.json: should be an object");
+                      : fh_fail_at(err, FH_ERR_FORMAT, root->offset, "generation_config.json: should be an object");
     fh_json_free(doc);
     if (s == FH_OK) *out = g;
     return s;

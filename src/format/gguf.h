@@ -93,27 +93,20 @@ void fh_gguf_build_free(fh_gguf_build *b);
  * general.alignment (u32, power of two) may be added before or after the tensors. n and offset of a
  * scalar are ignored. */
 FH_MUST_USE fh_status fh_gguf_build_add_kv(fh_gguf_build *b, const fh_gguf_kv *kv, fh_err *err);
-FH_MUST_USE fh_status fh_gguf_build_add_u32(fh_gguf_build *b, const char *key, uint32_t v,
-                                            fh_err *err);
-FH_MUST_USE fh_status fh_gguf_build_add_u64(fh_gguf_build *b, const char *key, uint64_t v,
-                                            fh_err *err);
-FH_MUST_USE fh_status fh_gguf_build_add_f32(fh_gguf_build *b, const char *key, float v,
-                                            fh_err *err);
-FH_MUST_USE fh_status fh_gguf_build_add_bool(fh_gguf_build *b, const char *key, bool v,
-                                             fh_err *err);
-FH_MUST_USE fh_status fh_gguf_build_add_str(fh_gguf_build *b, const char *key, fh_str v,
-                                            fh_err *err);
-FH_MUST_USE fh_status fh_gguf_build_add_strs(fh_gguf_build *b, const char *key, const fh_str *v,
-                                             size_t n, fh_err *err);
+FH_MUST_USE fh_status fh_gguf_build_add_u32(fh_gguf_build *b, const char *key, uint32_t v, fh_err *err);
+FH_MUST_USE fh_status fh_gguf_build_add_u64(fh_gguf_build *b, const char *key, uint64_t v, fh_err *err);
+FH_MUST_USE fh_status fh_gguf_build_add_f32(fh_gguf_build *b, const char *key, float v, fh_err *err);
+FH_MUST_USE fh_status fh_gguf_build_add_bool(fh_gguf_build *b, const char *key, bool v, fh_err *err);
+FH_MUST_USE fh_status fh_gguf_build_add_str(fh_gguf_build *b, const char *key, fh_str v, fh_err *err);
+FH_MUST_USE fh_status fh_gguf_build_add_strs(fh_gguf_build *b, const char *key, const fh_str *v, size_t n, fh_err *err);
 /* Name, dtype and shape; data may be NULL here and streamed by the source given to fh_gguf_write.
  * FH_ERR_UNSUPPORTED: a dtype that GGUF has no type for. */
 FH_MUST_USE fh_status fh_gguf_build_add_tensor(fh_gguf_build *b, const fh_tensor *t, fh_err *err);
 /* Fills tensor i piece by piece into w: exactly its bytes, anything else fails the write with
  * FH_ERR_USAGE. NULL source = use each tensor's data. On failure the file at path is untouched. */
-typedef fh_status fh_gguf_source(void *ctx, size_t i, const fh_tensor *t, fh_writer *w,
-                                 fh_err *err);
-FH_MUST_USE fh_status fh_gguf_write(const fh_gguf_build *b, const char *path,
-                                    fh_gguf_source *source, void *ctx, fh_err *err);
+typedef fh_status fh_gguf_source(void *ctx, size_t i, const fh_tensor *t, fh_writer *w, fh_err *err);
+FH_MUST_USE fh_status fh_gguf_write(const fh_gguf_build *b, const char *path, fh_gguf_source *source, void *ctx,
+                                    fh_err *err);
 
 /* ---- split sets: name-00001-of-00003.gguf ---- */
 typedef struct fh_gguf_split {
@@ -122,7 +115,6 @@ typedef struct fh_gguf_split {
 } fh_gguf_split;
 bool fh_gguf_split_parse(fh_str path, fh_gguf_split *out);
 /* Path of part no (from 1) of the set. */
-FH_MUST_USE fh_status fh_gguf_split_path(char out[FH_PATH_MAX], const fh_gguf_split *s, uint32_t no,
-                                         fh_err *err);
+FH_MUST_USE fh_status fh_gguf_split_path(char out[FH_PATH_MAX], const fh_gguf_split *s, uint32_t no, fh_err *err);
 
 #endif

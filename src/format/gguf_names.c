@@ -16,8 +16,7 @@ size_t fh_gguf_names_slots(size_t n) {
 
 void fh_gguf_names_init(fh_gguf_names *x, uint32_t *slot, size_t n_slot) {
     FH_REQUIRE(fh_is_pow2(n_slot));
-    uint64_t now = fh_clock_ns(),
-             where = (uint64_t)(uintptr_t)slot; /* where: address randomisation */
+    uint64_t now = fh_clock_ns(), where = (uint64_t)(uintptr_t)slot; /* where: address randomisation */
     x->slot = slot;
     x->n_slot = n_slot;
     x->key[0] = (uint32_t)now ^ (uint32_t)(where >> 4);
@@ -46,19 +45,16 @@ static fh_str name_at(const void *items, size_t stride, size_t i) {
 
 /* The slot that holds the name, or the free one where it belongs; *tag is what else goes into it.
  * The hash bits spare most looks at names, each a cache miss: they halve the time for 10^6 keys. */
-static size_t find_slot(const fh_gguf_names *x, const void *items, size_t stride, fh_str name,
-                        uint32_t *tag) {
+static size_t find_slot(const fh_gguf_names *x, const void *items, size_t stride, fh_str name, uint32_t *tag) {
     uint64_t hash = hash_of(x, name);
     size_t mask = x->n_slot - 1, s = (size_t)hash & mask;
     *tag = (uint32_t)(hash >> 32) & ~POSITION;
     for (uint32_t v; (v = x->slot[s]) != 0; s = (s + 1) & mask)
-        if ((v & ~POSITION) == *tag && fh_str_eq(name_at(items, stride, (v & POSITION) - 1), name))
-            break;
+        if ((v & ~POSITION) == *tag && fh_str_eq(name_at(items, stride, (v & POSITION) - 1), name)) break;
     return s;
 }
 
-bool fh_gguf_names_find(const fh_gguf_names *x, const void *items, size_t stride, fh_str name,
-                        size_t *at) {
+bool fh_gguf_names_find(const fh_gguf_names *x, const void *items, size_t stride, fh_str name, size_t *at) {
     uint32_t tag;
     if (x->n_slot == 0) return false;
     size_t s = find_slot(x, items, stride, name, &tag);
@@ -67,8 +63,7 @@ bool fh_gguf_names_find(const fh_gguf_names *x, const void *items, size_t stride
     return true;
 }
 
-bool fh_gguf_names_add(fh_gguf_names *x, const void *items, size_t stride, size_t i,
-                       size_t *first) {
+bool fh_gguf_names_add(fh_gguf_names *x, const void *items, size_t stride, size_t i, size_t *first) {
     uint32_t tag;
     FH_REQUIRE(i < FH_GGUF_MAX_ENTRIES && x->n_slot > 0);
     size_t s = find_slot(x, items, stride, name_at(items, stride, i), &tag);

@@ -16,24 +16,19 @@
 #define FH_GGUF_ALIGNMENT_KEY "general.alignment"
 #define FH_GGUF_ALIGNMENT_DEFAULT 32u
 
-static inline bool fh_gguf_alignment_ok(uint32_t a) {
-    return fh_is_pow2(a) && a >= 8 && a <= 65536;
-}
+static inline bool fh_gguf_alignment_ok(uint32_t a) { return fh_is_pow2(a) && a >= 8 && a <= 65536; }
 
 /* ---- rules; `at` is the byte to name in the error, or FH_NO_OFFSET ---- */
 /* kind is "key" or "tensor name": not empty, not longer than max, UTF-8 without NUL. */
-FH_MUST_USE fh_status fh_gguf_check_name(const char *kind, fh_str name, size_t max, uint64_t at,
-                                         fh_err *err);
+FH_MUST_USE fh_status fh_gguf_check_name(const char *kind, fh_str name, size_t max, uint64_t at, fh_err *err);
 /* Moves c behind a value of kv's type (elem and n: an array), which are within their enum. Offsets
  * in errors are positions of c; `at` is where n or the value is. */
-FH_MUST_USE fh_status fh_gguf_skip_value(fh_cursor *c, const fh_gguf_kv *kv, size_t at,
-                                         fh_err *err);
+FH_MUST_USE fh_status fh_gguf_skip_value(fh_cursor *c, const fh_gguf_kv *kv, size_t at, fh_err *err);
 /* Element type, which is known then, and count: what an array starts with. */
-FH_MUST_USE fh_status fh_gguf_read_array(fh_cursor *c, fh_str key, fh_gguf_type *elem, uint64_t *n,
-                                         fh_err *err);
+FH_MUST_USE fh_status fh_gguf_read_array(fh_cursor *c, fh_str key, fh_gguf_type *elem, uint64_t *n, fh_err *err);
 /* At most 4 dimensions, none of them zero, rows of whole blocks, a size that fits; gives it. */
-FH_MUST_USE fh_status fh_gguf_check_shape(fh_str name, fh_dtype dtype, const fh_shape *shape,
-                                          uint64_t at, uint64_t *bytes, fh_err *err);
+FH_MUST_USE fh_status fh_gguf_check_shape(fh_str name, fh_dtype dtype, const fh_shape *shape, uint64_t at,
+                                          uint64_t *bytes, fh_err *err);
 size_t fh_gguf_type_bytes(fh_gguf_type t); /* 0 for strings and arrays */
 
 /* ---- names: an open hash table over an array of structs whose first member is the fh_str ----
@@ -47,8 +42,7 @@ typedef struct fh_gguf_names {
 size_t fh_gguf_names_slots(size_t n); /* slots that n names need */
 /* Takes over an array of n_slot zeroed slots. */
 void fh_gguf_names_init(fh_gguf_names *x, uint32_t *slot, size_t n_slot);
-bool fh_gguf_names_find(const fh_gguf_names *x, const void *items, size_t stride, fh_str name,
-                        size_t *at);
+bool fh_gguf_names_find(const fh_gguf_names *x, const void *items, size_t stride, fh_str name, size_t *at);
 /* Enters item i, unless its name stands already: then false, *first says where. */
 bool fh_gguf_names_add(fh_gguf_names *x, const void *items, size_t stride, size_t i, size_t *first);
 

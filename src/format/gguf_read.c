@@ -9,9 +9,9 @@
  */
 #include "format/gguf_part.h"
 
-#define COUNTS_AT 8                            /* of tensors, then of keys */
-#define LEAST_KEY_BYTES (8 + 1 + 4 + 1)        /* length, one byte, type, one byte */
-#define LEAST_TENSOR_BYTES (8 + 1 + 4 + 4 + 8) /* length, one byte, no dimensions, type, offset */
+#define COUNTS_AT 8                               /* of tensors, then of keys */
+#define LEAST_KEY_BYTES (8 + 1 + 4 + 1)           /* length, one byte, type, one byte */
+#define LEAST_TENSOR_BYTES (8 + 1 + 4 + 4 + 8)    /* length, one byte, no dimensions, type, offset */
 #define DIRECTORY_FREE ((16u << 20) - (1u << 16)) /* 64 KiB for what the allocator rounds up */
 
 struct fh_gguf {
@@ -56,10 +56,8 @@ static const char *looks_like(fh_bytes file) {
         {"{", "a JSON text"},
     };
     fh_str s = fh_str_of_bytes(file);
-    if (file.len >= 9 && file.ptr[8] == '{' && fh_load_u64(file.ptr) <= file.len - 8)
-        return "a safetensors file";
-    while (s.len && (*s.ptr == ' ' || *s.ptr == '\n' || *s.ptr == '\r' || *s.ptr == '\t'))
-        s = fh_str_drop(s, 1);
+    if (file.len >= 9 && file.ptr[8] == '{' && fh_load_u64(file.ptr) <= file.len - 8) return "a safetensors file";
+    while (s.len && (*s.ptr == ' ' || *s.ptr == '\n' || *s.ptr == '\r' || *s.ptr == '\t')) s = fh_str_drop(s, 1);
     for (size_t i = 0; i < FH_COUNT(known); i++)
         if (starts_nocase(s, known[i].magic)) return known[i].what;
     if (file.len >= 4 && fh_load_u32(file.ptr) == 0) return "zeros; the download was not finished";
@@ -71,8 +69,7 @@ static fh_status read_magic(fh_cursor *c, fh_gguf *g, fh_err *err) {
     fh_bytes magic = fh_cursor_take(c, 4);
     if (c->failed || !fh_str_is(fh_str_of_bytes(magic), "GGUF")) {
         const char *what = looks_like(c->in);
-        if (what)
-            return fh_fail_at(err, FH_ERR_FORMAT, 0, "not a GGUF file: this looks like %s", what);
+        if (what) return fh_fail_at(err, FH_ERR_FORMAT, 0, "not a GGUF file: this looks like %s", what);
         return fh_fail_at(err, FH_ERR_FORMAT, 0, "not a GGUF file: it does not start with 'GGUF'");
     }
     size_t at = c->pos;
@@ -83,28 +80,23 @@ static fh_status read_magic(fh_cursor *c, fh_gguf *g, fh_err *err) {
                           "version %u the other way round: a big-endian file, for other machines",
                           __builtin_bswap32(v));
     if (v == 1)
-        return fh_fail_at(err, FH_ERR_UNSUPPORTED, at,
-                          "version 1 of GGUF is no longer read; convert the model anew");
-    if (v != 2 && v != 3)
-        return fh_fail_at(err, FH_ERR_UNSUPPORTED, at, "version %u of GGUF is unknown", v);
+        return fh_fail_at(err, FH_ERR_UNSUPPORTED, at, "version 1 of GGUF is no longer read; convert the model anew");
+    if (v != 2 && v != 3) return fh_fail_at(err, FH_ERR_UNSUPPORTED, at, "version %u of GGUF is unknown", v);
     g->version = v;
     return FH_OK;
 }
 
 /* A count that the bytes left cannot hold is refused before anything is walked. */
-static fh_status read_count(fh_cursor *c, const char *what, size_t least, size_t *out,
-                            fh_err *err) {
+static fh_status read_count(fh_cursor *c, const char *what, size_t least, size_t *out, fh_err *err) {
     size_t at = c->pos;
     uint64_t n = fh_cursor_u64(c);
-    if (c->failed)
-        return fh_fail_at(err, FH_ERR_FORMAT, at, "the file ends inside its %s count", what);
+    if (c->failed) return fh_fail_at(err, FH_ERR_FORMAT, at, "the file ends inside its %s count", what);
     if (n > fh_cursor_left(c) / least)
-        return fh_fail_at(err, FH_ERR_FORMAT, at,
-                          "%s count %llu: the %zu bytes that follow cannot hold them", what,
+        return fh_fail_at(err, FH_ERR_FORMAT, at, "%s count %llu: the %zu bytes that follow cannot hold them", what,
                           (unsigned long long)n, fh_cursor_left(c));
     if (n > FH_GGUF_MAX_ENTRIES)
-        return fh_fail_at(err, FH_ERR_LIMIT, at, "%s count %llu: the limit is %u", what,
-                          (unsigned long long)n, FH_GGUF_MAX_ENTRIES);
+        return fh_fail_at(err, FH_ERR_LIMIT, at, "%s count %llu: the limit is %u", what, (unsigned long long)n,
+                          FH_GGUF_MAX_ENTRIES);
     *out = (size_t)n;
     return FH_OK;
 }
@@ -135,16 +127,12 @@ static fh_status take_names(fh_gguf *g, fh_gguf_names *x, size_t n, fh_err *err)
 
 /* ---- keys ---- */
 
-static fh_status read_name(fh_cursor *c, const char *kind, size_t max, size_t i, fh_str *out,
-                           fh_err *err) {
+static fh_status read_name(fh_cursor *c, const char *kind, size_t max, size_t i, fh_str *out, fh_err *err) {
     size_t at = c->pos;
     uint64_t len = fh_cursor_u64(c);
-    if (c->failed)
-        return fh_fail_at(err, FH_ERR_FORMAT, at, "%s %zu: the file ends inside its length", kind,
-                          i);
+    if (c->failed) return fh_fail_at(err, FH_ERR_FORMAT, at, "%s %zu: the file ends inside its length", kind, i);
     if (len > fh_cursor_left(c))
-        return fh_fail_at(err, FH_ERR_FORMAT, at,
-                          "%s %zu: %llu bytes long, but only %zu bytes follow", kind, i,
+        return fh_fail_at(err, FH_ERR_FORMAT, at, "%s %zu: %llu bytes long, but only %zu bytes follow", kind, i,
                           (unsigned long long)len, fh_cursor_left(c));
     fh_str name = fh_str_of_bytes(fh_cursor_take(c, len));
     FH_TRY(fh_gguf_check_name(kind, name, max, at, err));
@@ -158,11 +146,9 @@ static fh_status read_kv(fh_cursor *c, size_t i, fh_gguf_kv *out, fh_err *err) {
     size_t at = c->pos;
     uint32_t type = fh_cursor_u32(c);
     if (c->failed)
-        return fh_fail_at(err, FH_ERR_FORMAT, at, "key '%.*s': the file ends inside its type",
-                          FH_STR_ARG(kv.key));
+        return fh_fail_at(err, FH_ERR_FORMAT, at, "key '%.*s': the file ends inside its type", FH_STR_ARG(kv.key));
     if (type >= FH_GGUF_TYPE_COUNT)
-        return fh_fail_at(err, FH_ERR_FORMAT, at, "key '%.*s': value type %u is unknown",
-                          FH_STR_ARG(kv.key), type);
+        return fh_fail_at(err, FH_ERR_FORMAT, at, "key '%.*s': value type %u is unknown", FH_STR_ARG(kv.key), type);
     kv.type = (fh_gguf_type)type;
     kv.offset = c->pos;
     bool array = kv.type == FH_GGUF_ARRAY;
@@ -177,13 +163,12 @@ static fh_status read_kv(fh_cursor *c, size_t i, fh_gguf_kv *out, fh_err *err) {
 static fh_status read_alignment(fh_gguf *g, fh_err *err) {
     const fh_gguf_kv *kv = fh_gguf_find(g, FH_GGUF_ALIGNMENT_KEY);
     if (kv && kv->type != FH_GGUF_U32)
-        return fh_fail_at(err, FH_ERR_FORMAT, kv->offset, "key '%s': its type is %s, not u32",
-                          FH_GGUF_ALIGNMENT_KEY, fh_gguf_type_name(kv->type));
+        return fh_fail_at(err, FH_ERR_FORMAT, kv->offset, "key '%s': its type is %s, not u32", FH_GGUF_ALIGNMENT_KEY,
+                          fh_gguf_type_name(kv->type));
     uint32_t a = kv ? fh_load_u32(kv->payload.ptr) : FH_GGUF_ALIGNMENT_DEFAULT;
     if (!fh_gguf_alignment_ok(a))
-        return fh_fail_at(err, FH_ERR_FORMAT, kv ? kv->offset : 0,
-                          "key '%s': %u is no power of two from 8 to 65536", FH_GGUF_ALIGNMENT_KEY,
-                          a);
+        return fh_fail_at(err, FH_ERR_FORMAT, kv ? kv->offset : 0, "key '%s': %u is no power of two from 8 to 65536",
+                          FH_GGUF_ALIGNMENT_KEY, a);
     g->alignment = a;
     return FH_OK;
 }
@@ -201,9 +186,8 @@ static fh_status read_keys(fh_cursor *c, fh_gguf *g, size_t n, fh_err *err) {
         FH_TRY(read_kv(c, i, &kv, err));
         g->kv[i] = kv;
         if (!fh_gguf_names_add(&g->keys, g->kv, sizeof *g->kv, i, &first))
-            return fh_fail_at(err, FH_ERR_FORMAT, at,
-                              "key '%.*s': stands twice, as number %zu and %zu", FH_STR_ARG(kv.key),
-                              first, i);
+            return fh_fail_at(err, FH_ERR_FORMAT, at, "key '%.*s': stands twice, as number %zu and %zu",
+                              FH_STR_ARG(kv.key), first, i);
         g->n_kv = i + 1;
     }
     return read_alignment(g, err);
@@ -215,21 +199,18 @@ static fh_status read_shape(fh_cursor *c, fh_str name, fh_shape *out, fh_err *er
     size_t at = c->pos;
     fh_shape shape = {.n_dim = fh_cursor_u32(c)};
     if (!c->failed && shape.n_dim > FH_GGUF_MAX_DIMS)
-        return fh_fail_at(err, FH_ERR_FORMAT, at,
-                          "tensor '%.*s': %u dimensions, the format has at most %u",
+        return fh_fail_at(err, FH_ERR_FORMAT, at, "tensor '%.*s': %u dimensions, the format has at most %u",
                           FH_STR_ARG(name), shape.n_dim, FH_GGUF_MAX_DIMS);
-    for (uint32_t i = shape.n_dim; i-- > 0;)
-        shape.dim[i] = fh_cursor_u64(c); /* innermost comes first */
+    for (uint32_t i = shape.n_dim; i-- > 0;) shape.dim[i] = fh_cursor_u64(c); /* innermost comes first */
     if (c->failed)
-        return fh_fail_at(err, FH_ERR_FORMAT, c->pos,
-                          "tensor '%.*s': the file ends inside its dimensions", FH_STR_ARG(name));
+        return fh_fail_at(err, FH_ERR_FORMAT, c->pos, "tensor '%.*s': the file ends inside its dimensions",
+                          FH_STR_ARG(name));
     *out = shape;
     return FH_OK;
 }
 
 /* On the first walk data_offset is still 0: only the second one proves that the data is there. */
-static fh_status read_tensor(fh_cursor *c, const fh_gguf *g, size_t i, fh_tensor *out,
-                             fh_err *err) {
+static fh_status read_tensor(fh_cursor *c, const fh_gguf *g, size_t i, fh_tensor *out, fh_err *err) {
     fh_tensor t = {.part = 0};
     uint64_t bytes, start, end;
     FH_TRY(read_name(c, "tensor name", FH_GGUF_MAX_TENSOR_NAME, i, &t.name, err));
@@ -240,26 +221,23 @@ static fh_status read_tensor(fh_cursor *c, const fh_gguf *g, size_t i, fh_tensor
     size_t offset_at = c->pos;
     uint64_t offset = fh_cursor_u64(c);
     if (c->failed)
-        return fh_fail_at(err, FH_ERR_FORMAT, c->pos,
-                          "tensor '%.*s': the file ends inside its entry", FH_STR_ARG(t.name));
+        return fh_fail_at(err, FH_ERR_FORMAT, c->pos, "tensor '%.*s': the file ends inside its entry",
+                          FH_STR_ARG(t.name));
     if (!fh_dtype_from_gguf(type, &t.dtype))
-        return fh_fail_at(err, FH_ERR_UNSUPPORTED, type_at, "tensor '%.*s': type %u: %s",
-                          FH_STR_ARG(t.name), type, fh_dtype_gguf_refusal(type));
+        return fh_fail_at(err, FH_ERR_UNSUPPORTED, type_at, "tensor '%.*s': type %u: %s", FH_STR_ARG(t.name), type,
+                          fh_dtype_gguf_refusal(type));
     FH_TRY(fh_gguf_check_shape(t.name, t.dtype, &t.shape, shape_at, &bytes, err));
     if (offset % g->alignment != 0)
-        return fh_fail_at(err, FH_ERR_FORMAT, offset_at,
-                          "tensor '%.*s': offset %llu is no multiple of %u", FH_STR_ARG(t.name),
-                          (unsigned long long)offset, g->alignment);
+        return fh_fail_at(err, FH_ERR_FORMAT, offset_at, "tensor '%.*s': offset %llu is no multiple of %u",
+                          FH_STR_ARG(t.name), (unsigned long long)offset, g->alignment);
     if (!fh_add_u64(g->data_offset, offset, &start) || start >= g->file.len)
-        return fh_fail_at(err, FH_ERR_FORMAT, offset_at,
-                          "tensor '%.*s': offset %llu lies beyond the data section",
+        return fh_fail_at(err, FH_ERR_FORMAT, offset_at, "tensor '%.*s': offset %llu lies beyond the data section",
                           FH_STR_ARG(t.name), (unsigned long long)offset);
     if (!fh_add_u64(start, bytes, &end) || end > g->file.len)
         return fh_fail_at(err, FH_ERR_FORMAT, offset_at,
                           "tensor '%.*s': %llu bytes at offset %llu reach beyond the end "
                           "of the file",
-                          FH_STR_ARG(t.name), (unsigned long long)bytes,
-                          (unsigned long long)offset);
+                          FH_STR_ARG(t.name), (unsigned long long)bytes, (unsigned long long)offset);
     t.file_offset = start;
     t.data = fh_bytes_part(g->file, (size_t)start, (size_t)bytes);
     *out = t;
@@ -269,8 +247,7 @@ static fh_status read_tensor(fh_cursor *c, const fh_gguf *g, size_t i, fh_tensor
 static fh_status find_data(fh_gguf *g, size_t end, size_t n_tensor, fh_err *err) {
     uint64_t at;
     bool inside = fh_align_up(end, g->alignment, &at) && at <= g->file.len;
-    if (!inside && n_tensor > 0)
-        return fh_fail_at(err, FH_ERR_FORMAT, end, "the file ends before its data section");
+    if (!inside && n_tensor > 0) return fh_fail_at(err, FH_ERR_FORMAT, end, "the file ends before its data section");
     g->data_offset = inside ? at : g->file.len; /* no tensors: writers may leave the padding out */
     return FH_OK;
 }
@@ -289,8 +266,7 @@ static fh_status read_tensors(fh_cursor *c, fh_gguf *g, size_t n, fh_err *err) {
         FH_TRY(read_tensor(c, g, i, &t, err));
         g->tensor[i] = t;
         if (!fh_gguf_names_add(&g->names, g->tensor, sizeof *g->tensor, i, &first))
-            return fh_fail_at(err, FH_ERR_FORMAT, at,
-                              "tensor '%.*s': stands twice, as number %zu and %zu",
+            return fh_fail_at(err, FH_ERR_FORMAT, at, "tensor '%.*s': stands twice, as number %zu and %zu",
                               FH_STR_ARG(t.name), first, i);
         g->n_tensor = i + 1;
     }
@@ -324,9 +300,7 @@ static void sort_spans(span *s, size_t n) {
     }
 }
 
-static span span_of(const fh_tensor *t) {
-    return (span){t->file_offset, t->file_offset + t->data.len};
-}
+static span span_of(const fh_tensor *t) { return (span){t->file_offset, t->file_offset + t->data.len}; }
 
 /* The last tensor, in file order, that starts there, other than the one at `not`. */
 static size_t tensor_at(const fh_gguf *g, uint64_t start, size_t not ) {
@@ -348,8 +322,7 @@ static fh_status check_overlap(fh_gguf *g, fh_err *err) {
     fh_status status = FH_OK;
     if (i < n) {
         size_t b = tensor_at(g, s[i].start, SIZE_MAX), a = tensor_at(g, s[i - 1].start, b);
-        status = fh_fail_at(err, FH_ERR_FORMAT, s[i].start,
-                            "tensor '%.*s': its data overlaps that of '%.*s'",
+        status = fh_fail_at(err, FH_ERR_FORMAT, s[i].start, "tensor '%.*s': its data overlaps that of '%.*s'",
                             FH_STR_ARG(g->tensor[b].name), FH_STR_ARG(g->tensor[a].name));
     }
     fh_free(p);
@@ -375,8 +348,7 @@ fh_status fh_gguf_open(fh_gguf **out, fh_bytes file, fh_err *err) {
     if (!g) return fh_fail_memory(err, sizeof *g);
     g->file = file;
     g->used = sizeof *g;
-    if (!fh_mul_u64(file.len, 2, &g->ceiling) ||
-        !fh_add_u64(g->ceiling, DIRECTORY_FREE, &g->ceiling))
+    if (!fh_mul_u64(file.len, 2, &g->ceiling) || !fh_add_u64(g->ceiling, DIRECTORY_FREE, &g->ceiling))
         g->ceiling = UINT64_MAX;
     fh_status status = read_all(g, err);
     if (status != FH_OK) {
@@ -414,12 +386,10 @@ const fh_tensor *fh_gguf_get_tensor(const fh_gguf *g, size_t i) {
 
 const fh_gguf_kv *fh_gguf_find(const fh_gguf *g, const char *key) {
     size_t at;
-    return fh_gguf_names_find(&g->keys, g->kv, sizeof *g->kv, fh_str_of(key), &at) ? &g->kv[at]
-                                                                                   : NULL;
+    return fh_gguf_names_find(&g->keys, g->kv, sizeof *g->kv, fh_str_of(key), &at) ? &g->kv[at] : NULL;
 }
 
 const fh_tensor *fh_gguf_find_tensor(const fh_gguf *g, fh_str name) {
     size_t at;
-    return fh_gguf_names_find(&g->names, g->tensor, sizeof *g->tensor, name, &at) ? &g->tensor[at]
-                                                                                  : NULL;
+    return fh_gguf_names_find(&g->names, g->tensor, sizeof *g->tensor, name, &at) ? &g->tensor[at] : NULL;
 }

@@ -19,12 +19,9 @@ static const struct {
     [FH_GGUF_F64] = {"f64", 8},
 };
 /* The numbers are the file's own. */
-_Static_assert(FH_GGUF_STR == 8 && FH_GGUF_ARRAY == 9 && FH_GGUF_F64 == 12,
-               "value types as in the format");
+_Static_assert(FH_GGUF_STR == 8 && FH_GGUF_ARRAY == 9 && FH_GGUF_F64 == 12, "value types as in the format");
 
-size_t fh_gguf_type_bytes(fh_gguf_type t) {
-    return (unsigned)t < FH_GGUF_TYPE_COUNT ? type_info[t].bytes : 0;
-}
+size_t fh_gguf_type_bytes(fh_gguf_type t) { return (unsigned)t < FH_GGUF_TYPE_COUNT ? type_info[t].bytes : 0; }
 
 const char *fh_gguf_type_name(fh_gguf_type t) {
     return (unsigned)t < FH_GGUF_TYPE_COUNT ? type_info[t].name : "unknown";
@@ -36,14 +33,11 @@ fh_status fh_gguf_check_name(const char *kind, fh_str name, size_t max, uint64_t
     size_t nul;
     if (name.len == 0) return fh_fail_at(err, FH_ERR_FORMAT, at, "%s: empty", kind);
     if (name.len > max)
-        return fh_fail_at(err, FH_ERR_FORMAT, at, "%s of %zu bytes: the limit is %zu", kind,
-                          name.len, max);
-    if (!fh_utf8_valid(name))
-        return fh_fail_at(err, FH_ERR_FORMAT, at, "%s '%.*s': not UTF-8", kind, FH_STR_ARG(name));
+        return fh_fail_at(err, FH_ERR_FORMAT, at, "%s of %zu bytes: the limit is %zu", kind, name.len, max);
+    if (!fh_utf8_valid(name)) return fh_fail_at(err, FH_ERR_FORMAT, at, "%s '%.*s': not UTF-8", kind, FH_STR_ARG(name));
     /* other readers would stop at the NUL and see another name */
     if (fh_str_find(name, '\0', &nul))
-        return fh_fail_at(err, FH_ERR_FORMAT, at, "%s '%.*s': a NUL inside", kind, (int)nul,
-                          name.ptr);
+        return fh_fail_at(err, FH_ERR_FORMAT, at, "%s '%.*s': a NUL inside", kind, (int)nul, name.ptr);
     return FH_OK;
 }
 
@@ -51,13 +45,11 @@ static fh_status skip_string(fh_cursor *c, fh_str key, fh_err *err) {
     size_t at = c->pos;
     uint64_t len = fh_cursor_u64(c);
     if (c->failed)
-        return fh_fail_at(err, FH_ERR_FORMAT, at,
-                          "key '%.*s': the file ends inside a string length", FH_STR_ARG(key));
+        return fh_fail_at(err, FH_ERR_FORMAT, at, "key '%.*s': the file ends inside a string length", FH_STR_ARG(key));
     size_t left = fh_cursor_left(c);
     fh_cursor_take(c, len);
     if (c->failed)
-        return fh_fail_at(err, FH_ERR_FORMAT, at,
-                          "key '%.*s': a string of %llu bytes, but only %zu bytes follow",
+        return fh_fail_at(err, FH_ERR_FORMAT, at, "key '%.*s': a string of %llu bytes, but only %zu bytes follow",
                           FH_STR_ARG(key), (unsigned long long)len, left);
     return FH_OK;
 }
@@ -65,52 +57,45 @@ static fh_status skip_string(fh_cursor *c, fh_str key, fh_err *err) {
 static fh_status check_bools(fh_bytes values, fh_str key, size_t at, fh_err *err) {
     for (size_t i = 0; i < values.len; i++)
         if (values.ptr[i] > 1)
-            return fh_fail_at(err, FH_ERR_FORMAT, at + i,
-                              "key '%.*s': a bool is %u, neither 0 nor 1", FH_STR_ARG(key),
+            return fh_fail_at(err, FH_ERR_FORMAT, at + i, "key '%.*s': a bool is %u, neither 0 nor 1", FH_STR_ARG(key),
                               values.ptr[i]);
     return FH_OK;
 }
 
 /* n numbers or bools; `at` is where n came from. */
-static fh_status skip_fixed(fh_cursor *c, fh_str key, fh_gguf_type type, uint64_t n, size_t at,
-                            fh_err *err) {
+static fh_status skip_fixed(fh_cursor *c, fh_str key, fh_gguf_type type, uint64_t n, size_t at, fh_err *err) {
     size_t start = c->pos;
     uint64_t bytes;
     if (!fh_mul_u64(n, fh_gguf_type_bytes(type), &bytes) || bytes > fh_cursor_left(c))
-        return fh_fail_at(err, FH_ERR_FORMAT, at,
-                          "key '%.*s': %llu of %s, but only %zu bytes follow", FH_STR_ARG(key),
+        return fh_fail_at(err, FH_ERR_FORMAT, at, "key '%.*s': %llu of %s, but only %zu bytes follow", FH_STR_ARG(key),
                           (unsigned long long)n, fh_gguf_type_name(type), fh_cursor_left(c));
     fh_bytes values = fh_cursor_take(c, bytes);
     return type == FH_GGUF_BOOL ? check_bools(values, key, start, err) : FH_OK;
 }
 
-fh_status fh_gguf_read_array(fh_cursor *c, fh_str key, fh_gguf_type *elem, uint64_t *n,
-                             fh_err *err) {
+fh_status fh_gguf_read_array(fh_cursor *c, fh_str key, fh_gguf_type *elem, uint64_t *n, fh_err *err) {
     size_t at = c->pos;
     uint32_t type = fh_cursor_u32(c);
     uint64_t count = fh_cursor_u64(c);
     if (c->failed)
-        return fh_fail_at(err, FH_ERR_FORMAT, at, "key '%.*s': the file ends inside an array",
-                          FH_STR_ARG(key));
+        return fh_fail_at(err, FH_ERR_FORMAT, at, "key '%.*s': the file ends inside an array", FH_STR_ARG(key));
     if (type >= FH_GGUF_TYPE_COUNT)
-        return fh_fail_at(err, FH_ERR_FORMAT, at, "key '%.*s': element type %u is unknown",
-                          FH_STR_ARG(key), type);
+        return fh_fail_at(err, FH_ERR_FORMAT, at, "key '%.*s': element type %u is unknown", FH_STR_ARG(key), type);
     *elem = (fh_gguf_type)type;
     *n = count;
     return FH_OK;
 }
 
-static fh_status skip_elements(fh_cursor *c, fh_str key, fh_gguf_type elem, uint64_t n, size_t at,
-                               unsigned depth, fh_err *err) {
+static fh_status skip_elements(fh_cursor *c, fh_str key, fh_gguf_type elem, uint64_t n, size_t at, unsigned depth,
+                               fh_err *err) {
     if (fh_gguf_type_bytes(elem) != 0) return skip_fixed(c, key, elem, n, at, err);
     uint64_t least = elem == FH_GGUF_STR ? 8 : 12; /* bytes of an empty element */
     if (n > fh_cursor_left(c) / least)
-        return fh_fail_at(err, FH_ERR_FORMAT, at,
-                          "key '%.*s': %llu of %s, but only %zu bytes follow", FH_STR_ARG(key),
+        return fh_fail_at(err, FH_ERR_FORMAT, at, "key '%.*s': %llu of %s, but only %zu bytes follow", FH_STR_ARG(key),
                           (unsigned long long)n, fh_gguf_type_name(elem), fh_cursor_left(c));
     if (elem == FH_GGUF_ARRAY && depth == FH_GGUF_MAX_DEPTH)
-        return fh_fail_at(err, FH_ERR_LIMIT, at, "key '%.*s': arrays nested deeper than %u",
-                          FH_STR_ARG(key), FH_GGUF_MAX_DEPTH);
+        return fh_fail_at(err, FH_ERR_LIMIT, at, "key '%.*s': arrays nested deeper than %u", FH_STR_ARG(key),
+                          FH_GGUF_MAX_DEPTH);
     for (uint64_t i = 0; i < n; i++) {
         if (elem == FH_GGUF_STR) {
             FH_TRY(skip_string(c, key, err));
@@ -131,28 +116,25 @@ fh_status fh_gguf_skip_value(fh_cursor *c, const fh_gguf_kv *kv, size_t at, fh_e
     return skip_fixed(c, kv->key, kv->type, 1, at, err);
 }
 
-fh_status fh_gguf_check_shape(fh_str name, fh_dtype dtype, const fh_shape *shape, uint64_t at,
-                              uint64_t *bytes, fh_err *err) {
+fh_status fh_gguf_check_shape(fh_str name, fh_dtype dtype, const fh_shape *shape, uint64_t at, uint64_t *bytes,
+                              fh_err *err) {
     const fh_dtype_info *d = fh_dtype_get_info(dtype);
     char text[128];
     uint64_t count, size;
     if (shape->n_dim > FH_GGUF_MAX_DIMS)
-        return fh_fail_at(err, FH_ERR_FORMAT, at,
-                          "tensor '%.*s': %u dimensions, the format has at most %u",
+        return fh_fail_at(err, FH_ERR_FORMAT, at, "tensor '%.*s': %u dimensions, the format has at most %u",
                           FH_STR_ARG(name), shape->n_dim, FH_GGUF_MAX_DIMS);
     fh_shape_text(shape, text, sizeof text);
     for (uint32_t i = 0; i < shape->n_dim; i++)
         if (shape->dim[i] == 0)
-            return fh_fail_at(err, FH_ERR_FORMAT, at, "tensor '%.*s': a dimension of %s is zero",
-                              FH_STR_ARG(name), text);
+            return fh_fail_at(err, FH_ERR_FORMAT, at, "tensor '%.*s': a dimension of %s is zero", FH_STR_ARG(name),
+                              text);
     if (fh_shape_cols(shape) % d->block_elems != 0)
-        return fh_fail_at(err, FH_ERR_FORMAT, at,
-                          "tensor '%.*s': rows of %s are no whole number of %s blocks of %u",
+        return fh_fail_at(err, FH_ERR_FORMAT, at, "tensor '%.*s': rows of %s are no whole number of %s blocks of %u",
                           FH_STR_ARG(name), text, d->name, d->block_elems);
     if (!fh_shape_count(shape, &count) || !fh_dtype_bytes(dtype, count, &size))
-        return fh_fail_at(err, FH_ERR_FORMAT, at,
-                          "tensor '%.*s': the size of %s does not fit 64 bits", FH_STR_ARG(name),
-                          text);
+        return fh_fail_at(err, FH_ERR_FORMAT, at, "tensor '%.*s': the size of %s does not fit 64 bits",
+                          FH_STR_ARG(name), text);
     *bytes = size;
     return FH_OK;
 }
@@ -203,8 +185,7 @@ static bool get_i64(const fh_gguf_kv *kv, uint64_t i, bool array, int64_t *out) 
     uint64_t bits;
     bool negative;
     const uint8_t *p = element(kv, i, array, &type);
-    if (!p || !load_integer(type, p, &bits, &negative) || (!negative && bits > INT64_MAX))
-        return false;
+    if (!p || !load_integer(type, p, &bits, &negative) || (!negative && bits > INT64_MAX)) return false;
     *out = (int64_t)bits;
     return true;
 }
@@ -250,22 +231,13 @@ bool fh_gguf_to_str(const fh_gguf_kv *kv, fh_str *out) {
     return true;
 }
 
-bool fh_gguf_elem_u64(const fh_gguf_kv *kv, uint64_t i, uint64_t *out) {
-    return get_u64(kv, i, true, out);
-}
-bool fh_gguf_elem_i64(const fh_gguf_kv *kv, uint64_t i, int64_t *out) {
-    return get_i64(kv, i, true, out);
-}
-bool fh_gguf_elem_f64(const fh_gguf_kv *kv, uint64_t i, double *out) {
-    return get_f64(kv, i, true, out);
-}
-bool fh_gguf_elem_bool(const fh_gguf_kv *kv, uint64_t i, bool *out) {
-    return get_bool(kv, i, true, out);
-}
+bool fh_gguf_elem_u64(const fh_gguf_kv *kv, uint64_t i, uint64_t *out) { return get_u64(kv, i, true, out); }
+bool fh_gguf_elem_i64(const fh_gguf_kv *kv, uint64_t i, int64_t *out) { return get_i64(kv, i, true, out); }
+bool fh_gguf_elem_f64(const fh_gguf_kv *kv, uint64_t i, double *out) { return get_f64(kv, i, true, out); }
+bool fh_gguf_elem_bool(const fh_gguf_kv *kv, uint64_t i, bool *out) { return get_bool(kv, i, true, out); }
 
 bool fh_gguf_next_str(const fh_gguf_kv *kv, size_t *at, fh_str *out) {
-    if (!kv || kv->type != FH_GGUF_ARRAY || kv->elem != FH_GGUF_STR || *at >= kv->payload.len)
-        return false;
+    if (!kv || kv->type != FH_GGUF_ARRAY || kv->elem != FH_GGUF_STR || *at >= kv->payload.len) return false;
     fh_cursor c = {kv->payload, *at, false};
     fh_bytes text = fh_cursor_take(&c, fh_cursor_u64(&c));
     if (c.failed) return false;

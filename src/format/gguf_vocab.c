@@ -20,10 +20,8 @@ typedef struct model_row {
 } model_row;
 
 static const model_row MODELS[] = {
-    {"gpt2", FH_VOCAB_BPE, false, true, false},
-    {"llama", FH_VOCAB_BPE_SCORES, true, false, true},
-    {"gemma4", FH_VOCAB_BPE, false, true, true},
-    {"t5", FH_VOCAB_UNIGRAM, true, false, false},
+    {"gpt2", FH_VOCAB_BPE, false, true, false},        {"llama", FH_VOCAB_BPE_SCORES, true, false, true},
+    {"gemma4", FH_VOCAB_BPE, false, true, true},       {"t5", FH_VOCAB_UNIGRAM, true, false, false},
     {"bert", FH_VOCAB_WORDPIECE, false, false, false},
 };
 
@@ -54,13 +52,12 @@ static const struct {
 };
 
 static fh_status wrong(const reading *in, const fh_gguf_kv *kv, const char *should) {
-    return fh_fail_at(in->err, FH_ERR_FORMAT, kv->offset, "GGUF: '%.*s' should be %s",
-                      FH_STR_ARG(kv->key), should);
+    return fh_fail_at(in->err, FH_ERR_FORMAT, kv->offset, "GGUF: '%.*s' should be %s", FH_STR_ARG(kv->key), should);
 }
 
 /* An array of n elements of one of two types, or absent (*out NULL). */
-static fh_status find_array(const reading *in, const char *key, fh_gguf_type a, fh_gguf_type b,
-                            uint64_t n, const fh_gguf_kv **out) {
+static fh_status find_array(const reading *in, const char *key, fh_gguf_type a, fh_gguf_type b, uint64_t n,
+                            const fh_gguf_kv **out) {
     const fh_gguf_kv *kv = fh_gguf_find(in->g, key);
     *out = kv;
     if (!kv) return FH_OK;
@@ -68,8 +65,7 @@ static fh_status find_array(const reading *in, const char *key, fh_gguf_type a, 
         return fh_fail_at(in->err, FH_ERR_FORMAT, kv->offset, "GGUF: '%s' should be an array of %s", key,
                           fh_gguf_type_name(a));
     if (n != UINT64_MAX && kv->n != n)
-        return fh_fail_at(in->err, FH_ERR_FORMAT, kv->offset,
-                          "GGUF: '%s' has %llu elements for %llu tokens", key,
+        return fh_fail_at(in->err, FH_ERR_FORMAT, kv->offset, "GGUF: '%s' has %llu elements for %llu tokens", key,
                           (unsigned long long)kv->n, (unsigned long long)n);
     return FH_OK;
 }
@@ -86,15 +82,15 @@ static fh_status read_tokens(reading *in) {
     FH_TRY(find_array(in, "tokenizer.ggml.token_type", FH_GGUF_I32, FH_GGUF_U32, n, &types));
     if (n > FH_VOCAB_MAX_ID)
         return fh_fail_at(in->err, FH_ERR_LIMIT, in->tokens->offset,
-                          "GGUF: a vocabulary of %llu tokens, at most %u are possible",
-                          (unsigned long long)n, FH_VOCAB_MAX_ID);
+                          "GGUF: a vocabulary of %llu tokens, at most %u are possible", (unsigned long long)n,
+                          FH_VOCAB_MAX_ID);
     FH_TRY(fh_vocab_reserve(in->v, (uint32_t)n, false, in->err));
     for (uint64_t id = 0; fh_gguf_next_str(in->tokens, &at, &piece); id++) {
         int64_t type = FH_TOKEN_NORMAL;
         if (types && (!fh_gguf_elem_i64(types, id, &type) || type < 0 || type >= FH_TOKEN_TYPE_COUNT))
             return fh_fail_at(in->err, FH_ERR_FORMAT, types->offset,
-                              "GGUF: token %llu '%.*s' has the type %lld, which is none",
-                              (unsigned long long)id, FH_STR_ARG(piece), (long long)type);
+                              "GGUF: token %llu '%.*s' has the type %lld, which is none", (unsigned long long)id,
+                              FH_STR_ARG(piece), (long long)type);
         /* 0 is "undefined" in files; here it would be a hole. */
         if (type == 0) type = FH_TOKEN_NORMAL;
         FH_TRY(fh_vocab_put(in->v, id, piece, (fh_token_type)type, in->tokens->offset, in->err));
@@ -125,10 +121,10 @@ static fh_status read_merges(reading *in, const char *model) {
     while (fh_gguf_next_str(merges, &at, &m)) {
         if (!fh_str_find(fh_str_drop(m, 1), ' ', &space))
             return fh_fail_at(in->err, FH_ERR_FORMAT, merges->offset,
-                              "GGUF: merge %u '%.*s' should be two parts with a space between them",
-                              in->v->n_merge, FH_STR_ARG(m));
-        FH_TRY(fh_vocab_put_merge(in->v, fh_str_first(m, space + 1), fh_str_drop(m, space + 2),
-                                  merges->offset, in->err));
+                              "GGUF: merge %u '%.*s' should be two parts with a space between them", in->v->n_merge,
+                              FH_STR_ARG(m));
+        FH_TRY(
+            fh_vocab_put_merge(in->v, fh_str_first(m, space + 1), fh_str_drop(m, space + 2), merges->offset, in->err));
     }
     return FH_OK;
 }
@@ -181,8 +177,7 @@ static fh_status read_rest(reading *in) {
     }
     FH_TRY(read_specials(in));
     FH_TRY(read_flags(in));
-    FH_TRY(find_array(in, "tokenizer.ggml.precompiled_charsmap", FH_GGUF_U8, FH_GGUF_I8, UINT64_MAX,
-                      &map));
+    FH_TRY(find_array(in, "tokenizer.ggml.precompiled_charsmap", FH_GGUF_U8, FH_GGUF_I8, UINT64_MAX, &map));
     if (map) FH_TRY(fh_vocab_put_charsmap(in->v, map->payload, map->offset, in->err));
     return FH_OK;
 }
@@ -216,8 +211,8 @@ static fh_status read_vocab(reading *in) {
     if (!fh_gguf_to_str(kv, &name)) return wrong(in, kv, "a string");
     const model_row *row = model_named(name);
     if (row) return read_model(in, row);
-    return fh_fail_at(in->err, FH_ERR_UNSUPPORTED, kv->offset,
-                      "GGUF: tokenizer.ggml.model '%.*s' is not known", FH_STR_ARG(name));
+    return fh_fail_at(in->err, FH_ERR_UNSUPPORTED, kv->offset, "GGUF: tokenizer.ggml.model '%.*s' is not known",
+                      FH_STR_ARG(name));
 }
 
 fh_status fh_gguf_vocab_read(fh_vocab **out, const fh_gguf *g, fh_err *err) {
@@ -237,8 +232,7 @@ bool fh_gguf_vocab_next_template(const fh_gguf *g, size_t *at, fh_str *name, fh_
         const fh_gguf_kv *kv = fh_gguf_get_kv(g, *at);
         if (!fh_str_starts(kv->key, prefix)) continue;
         fh_str rest = fh_str_drop(kv->key, sizeof prefix - 1);
-        if ((rest.len > 0 && (rest.ptr[0] != '.' || rest.len == 1)) || !fh_gguf_to_str(kv, text))
-            continue;
+        if ((rest.len > 0 && (rest.ptr[0] != '.' || rest.len == 1)) || !fh_gguf_to_str(kv, text)) continue;
         *name = rest.len > 0 ? fh_str_drop(rest, 1) : FH_STR("default");
         (*at)++;
         return true;

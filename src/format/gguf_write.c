@@ -50,21 +50,15 @@ void fh_gguf_build_free(fh_gguf_build *b) {
     fh_free(b);
 }
 
-static const fh_gguf_kv *kv_at(const fh_gguf_build *b, size_t i) {
-    return (const fh_gguf_kv *)b->kv.item + i;
-}
-static const fh_tensor *tensor_at(const fh_gguf_build *b, size_t i) {
-    return (const fh_tensor *)b->tensor.item + i;
-}
+static const fh_gguf_kv *kv_at(const fh_gguf_build *b, size_t i) { return (const fh_gguf_kv *)b->kv.item + i; }
+static const fh_tensor *tensor_at(const fh_gguf_build *b, size_t i) { return (const fh_tensor *)b->tensor.item + i; }
 
 /* Room for one more item and its name. */
 static fh_status list_reserve(list *l, fh_err *err) {
     if (l->n < l->cap) return FH_OK;
     size_t cap = FH_MIN(l->cap ? l->cap * 2 : FIRST_ROOM, FH_GGUF_MAX_ENTRIES), first;
     size_t n_slot = fh_gguf_names_slots(cap);
-    if (l->n == cap)
-        return fh_fail(err, FH_ERR_LIMIT, "more than %u keys or tensors in one file",
-                       FH_GGUF_MAX_ENTRIES);
+    if (l->n == cap) return fh_fail(err, FH_ERR_LIMIT, "more than %u keys or tensors in one file", FH_GGUF_MAX_ENTRIES);
     uint32_t *slot = fh_alloc_zero(n_slot, sizeof *slot);
     void *item = slot ? fh_realloc(l->item, cap, l->stride) : NULL;
     if (!item) {
@@ -76,8 +70,7 @@ static fh_status list_reserve(list *l, fh_err *err) {
     l->cap = cap;
     fh_gguf_names_init(&l->names, slot, n_slot);
     for (size_t i = 0; i < l->n; i++)
-        if (!fh_gguf_names_add(&l->names, l->item, l->stride, i, &first))
-            FH_BUG("a name stands twice");
+        if (!fh_gguf_names_add(&l->names, l->item, l->stride, i, &first)) FH_BUG("a name stands twice");
     return FH_OK;
 }
 
@@ -85,8 +78,7 @@ static fh_status list_reserve(list *l, fh_err *err) {
 static void list_add(list *l, const void *item) {
     size_t first;
     memcpy((char *)l->item + l->n * l->stride, item, l->stride);
-    if (!fh_gguf_names_add(&l->names, l->item, l->stride, l->n, &first))
-        FH_BUG("a name stands twice");
+    if (!fh_gguf_names_add(&l->names, l->item, l->stride, l->n, &first)) FH_BUG("a name stands twice");
     l->n++;
 }
 
@@ -97,20 +89,20 @@ static void list_add(list *l, const void *item) {
 static fh_status check_value(const fh_gguf_kv *kv, fh_err *err) {
     fh_cursor c = fh_cursor_of(kv->payload);
     if ((unsigned)kv->type >= FH_GGUF_TYPE_COUNT)
-        return fh_fail(err, FH_ERR_USAGE, "key '%.*s': value type %u is unknown",
-                       FH_STR_ARG(kv->key), (unsigned)kv->type);
+        return fh_fail(err, FH_ERR_USAGE, "key '%.*s': value type %u is unknown", FH_STR_ARG(kv->key),
+                       (unsigned)kv->type);
     if (kv->type == FH_GGUF_STR) return FH_OK;
     if (kv->type == FH_GGUF_ARRAY && (unsigned)kv->elem >= FH_GGUF_TYPE_COUNT)
-        return fh_fail(err, FH_ERR_USAGE, "key '%.*s': element type %u is unknown",
-                       FH_STR_ARG(kv->key), (unsigned)kv->elem);
+        return fh_fail(err, FH_ERR_USAGE, "key '%.*s': element type %u is unknown", FH_STR_ARG(kv->key),
+                       (unsigned)kv->elem);
     fh_status status = fh_gguf_skip_value(&c, kv, 0, err);
     if (status != FH_OK) {
         if (err) err->offset = FH_NO_OFFSET;
         return status;
     }
     if (fh_cursor_left(&c) != 0)
-        return fh_fail(err, FH_ERR_USAGE, "key '%.*s': %zu bytes behind its value",
-                       FH_STR_ARG(kv->key), fh_cursor_left(&c));
+        return fh_fail(err, FH_ERR_USAGE, "key '%.*s': %zu bytes behind its value", FH_STR_ARG(kv->key),
+                       fh_cursor_left(&c));
     return FH_OK;
 }
 
@@ -134,8 +126,7 @@ fh_status fh_gguf_build_add_kv(fh_gguf_build *b, const fh_gguf_kv *kv, fh_err *e
     FH_TRY(list_reserve(&b->kv, err));
     fh_gguf_kv copy = {.type = kv->type, .n = 1};
     fh_str value;
-    if (!fh_arena_copy(&b->text, kv->key, &copy.key) ||
-        !fh_arena_copy(&b->text, fh_str_of_bytes(kv->payload), &value))
+    if (!fh_arena_copy(&b->text, kv->key, &copy.key) || !fh_arena_copy(&b->text, fh_str_of_bytes(kv->payload), &value))
         return fh_arena_fail(&b->text, err);
     copy.payload = fh_bytes_of(value);
     if (kv->type == FH_GGUF_ARRAY) {
@@ -147,10 +138,8 @@ fh_status fh_gguf_build_add_kv(fh_gguf_build *b, const fh_gguf_kv *kv, fh_err *e
     return FH_OK;
 }
 
-static fh_status add_scalar(fh_gguf_build *b, const char *key, fh_gguf_type type, const void *v,
-                            fh_err *err) {
-    fh_gguf_kv kv = {
-        .key = fh_str_of(key), .type = type, .n = 1, .payload = {v, fh_gguf_type_bytes(type)}};
+static fh_status add_scalar(fh_gguf_build *b, const char *key, fh_gguf_type type, const void *v, fh_err *err) {
+    fh_gguf_kv kv = {.key = fh_str_of(key), .type = type, .n = 1, .payload = {v, fh_gguf_type_bytes(type)}};
     return fh_gguf_build_add_kv(b, &kv, err);
 }
 
@@ -173,8 +162,7 @@ fh_status fh_gguf_build_add_str(fh_gguf_build *b, const char *key, fh_str v, fh_
     return fh_gguf_build_add_kv(b, &kv, err);
 }
 
-fh_status fh_gguf_build_add_strs(fh_gguf_build *b, const char *key, const fh_str *v, size_t n,
-                                 fh_err *err) {
+fh_status fh_gguf_build_add_strs(fh_gguf_build *b, const char *key, const fh_str *v, size_t n, fh_err *err) {
     fh_buf payload;
     fh_buf_init(&payload, METADATA_CEILING);
     for (size_t i = 0; i < n; i++) {
@@ -201,12 +189,12 @@ fh_status fh_gguf_build_add_tensor(fh_gguf_build *b, const fh_tensor *t, fh_err 
     uint64_t bytes;
     FH_TRY(fh_gguf_check_name("tensor name", t->name, FH_GGUF_MAX_TENSOR_NAME, FH_NO_OFFSET, err));
     if (fh_dtype_get_info(t->dtype)->gguf_id < 0)
-        return fh_fail(err, FH_ERR_UNSUPPORTED, "tensor '%.*s': GGUF has no type for %s",
-                       FH_STR_ARG(t->name), fh_dtype_name(t->dtype));
+        return fh_fail(err, FH_ERR_UNSUPPORTED, "tensor '%.*s': GGUF has no type for %s", FH_STR_ARG(t->name),
+                       fh_dtype_name(t->dtype));
     FH_TRY(fh_gguf_check_shape(t->name, t->dtype, &t->shape, FH_NO_OFFSET, &bytes, err));
     if (t->data.ptr && t->data.len != bytes)
-        return fh_fail(err, FH_ERR_USAGE, "tensor '%.*s': %zu bytes of data, its shape needs %llu",
-                       FH_STR_ARG(t->name), t->data.len, (unsigned long long)bytes);
+        return fh_fail(err, FH_ERR_USAGE, "tensor '%.*s': %zu bytes of data, its shape needs %llu", FH_STR_ARG(t->name),
+                       t->data.len, (unsigned long long)bytes);
     if (fh_gguf_names_find(&b->tensor.names, b->tensor.item, b->tensor.stride, t->name, &at))
         return fh_fail(err, FH_ERR_EXISTS, "tensor '%.*s': stands already", FH_STR_ARG(t->name));
     FH_TRY(list_reserve(&b->tensor, err));
@@ -218,12 +206,8 @@ fh_status fh_gguf_build_add_tensor(fh_gguf_build *b, const fh_tensor *t, fh_err 
 
 /* ---- writing ---- */
 
-static fh_status put_u32(fh_writer *w, uint32_t v, fh_err *err) {
-    return fh_writer_add(w, &v, sizeof v, err);
-}
-static fh_status put_u64(fh_writer *w, uint64_t v, fh_err *err) {
-    return fh_writer_add(w, &v, sizeof v, err);
-}
+static fh_status put_u32(fh_writer *w, uint32_t v, fh_err *err) { return fh_writer_add(w, &v, sizeof v, err); }
+static fh_status put_u64(fh_writer *w, uint64_t v, fh_err *err) { return fh_writer_add(w, &v, sizeof v, err); }
 
 static fh_status put_str(fh_writer *w, fh_str s, fh_err *err) {
     FH_TRY(put_u64(w, s.len, err));
@@ -256,18 +240,15 @@ static fh_status tensor_bytes(const fh_tensor *t, uint64_t *bytes, fh_err *err) 
 }
 
 /* Writes the tensor's entry and moves *offset to where the next tensor's data goes. */
-static fh_status put_entry(fh_writer *w, const fh_tensor *t, uint32_t alignment, uint64_t *offset,
-                           fh_err *err) {
+static fh_status put_entry(fh_writer *w, const fh_tensor *t, uint32_t alignment, uint64_t *offset, fh_err *err) {
     uint64_t bytes, end;
     FH_TRY(tensor_bytes(t, &bytes, err));
     if (!fh_add_u64(*offset, bytes, &end) || !fh_align_up(end, alignment, &end))
-        return fh_fail(err, FH_ERR_LIMIT,
-                       "tensor '%.*s': the file would be larger than 64 bits can say",
+        return fh_fail(err, FH_ERR_LIMIT, "tensor '%.*s': the file would be larger than 64 bits can say",
                        FH_STR_ARG(t->name));
     FH_TRY(put_str(w, t->name, err));
     FH_TRY(put_u32(w, t->shape.n_dim, err));
-    for (uint32_t i = t->shape.n_dim; i-- > 0;)
-        FH_TRY(put_u64(w, t->shape.dim[i], err)); /* innermost first */
+    for (uint32_t i = t->shape.n_dim; i-- > 0;) FH_TRY(put_u64(w, t->shape.dim[i], err)); /* innermost first */
     FH_TRY(put_u32(w, (uint32_t)fh_dtype_get_info(t->dtype)->gguf_id, err));
     FH_TRY(put_u64(w, *offset, err));
     *offset = end;
@@ -281,35 +262,29 @@ static fh_status put_header(fh_writer *w, const fh_gguf_build *b, fh_err *err) {
     FH_TRY(put_u64(w, b->tensor.n, err));
     FH_TRY(put_u64(w, b->kv.n, err));
     for (size_t i = 0; i < b->kv.n; i++) FH_TRY(put_kv(w, kv_at(b, i), err));
-    for (size_t i = 0; i < b->tensor.n; i++)
-        FH_TRY(put_entry(w, tensor_at(b, i), b->alignment, &offset, err));
+    for (size_t i = 0; i < b->tensor.n; i++) FH_TRY(put_entry(w, tensor_at(b, i), b->alignment, &offset, err));
     return put_padding(w, b->alignment, err);
 }
 
-static fh_status put_data(fh_writer *w, const fh_gguf_build *b, size_t i, fh_gguf_source *source,
-                          void *ctx, fh_err *err) {
+static fh_status put_data(fh_writer *w, const fh_gguf_build *b, size_t i, fh_gguf_source *source, void *ctx,
+                          fh_err *err) {
     const fh_tensor *t = tensor_at(b, i);
     uint64_t bytes, before = fh_writer_offset(w);
     FH_TRY(tensor_bytes(t, &bytes, err));
-    if (source)
-        FH_TRY(source(ctx, i, t, w, err));
-    else if (t->data.ptr)
-        FH_TRY(fh_writer_add(w, t->data.ptr, t->data.len, err));
+    if (source) FH_TRY(source(ctx, i, t, w, err));
+    else if (t->data.ptr) FH_TRY(fh_writer_add(w, t->data.ptr, t->data.len, err));
     uint64_t got = fh_writer_offset(w) - before;
     if (got != bytes)
-        return fh_fail(err, FH_ERR_USAGE,
-                       "tensor '%.*s': %llu bytes of data were given, its shape needs %llu",
+        return fh_fail(err, FH_ERR_USAGE, "tensor '%.*s': %llu bytes of data were given, its shape needs %llu",
                        FH_STR_ARG(t->name), (unsigned long long)got, (unsigned long long)bytes);
     return put_padding(w, b->alignment, err);
 }
 
-fh_status fh_gguf_write(const fh_gguf_build *b, const char *path, fh_gguf_source *source, void *ctx,
-                        fh_err *err) {
+fh_status fh_gguf_write(const fh_gguf_build *b, const char *path, fh_gguf_source *source, void *ctx, fh_err *err) {
     fh_writer *w;
     FH_TRY(fh_writer_open(&w, path, err));
     fh_status status = put_header(w, b, err);
-    for (size_t i = 0; i < b->tensor.n && status == FH_OK; i++)
-        status = put_data(w, b, i, source, ctx, err);
+    for (size_t i = 0; i < b->tensor.n && status == FH_OK; i++) status = put_data(w, b, i, source, ctx, err);
     if (status != FH_OK) {
         fh_writer_abort(w);
         return status;

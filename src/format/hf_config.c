@@ -36,8 +36,8 @@ static const row ROWS[FH_HF_FIELD_COUNT] = {
 };
 
 /* Where a model with several parts keeps its text model; looked for twice, for parts within parts. */
-static const char *const TEXT_PARTS[] = {"text_config", "llm_config", "language_config",
-                                         "language_model_config", "thinker_config"};
+static const char *const TEXT_PARTS[] = {"text_config", "llm_config", "language_config", "language_model_config",
+                                         "thinker_config"};
 
 /* ---- parts ---- */
 
@@ -67,11 +67,9 @@ static fh_status find_parts(fh_hf_config *c, fh_err *err) {
 
 /* ---- rows ---- */
 
-static fh_status read_list(fh_hf_config *c, const row *r, fh_hf_hit *hit, fh_hf_value *v,
-                           fh_err *err) {
+static fh_status read_list(fh_hf_config *c, const row *r, fh_hf_hit *hit, fh_hf_value *v, fh_err *err) {
     const fh_json_node *list = hit->node;
-    if (list->n_child > FH_HF_MAX_LAYER)
-        return fh_hf_fail(&c->view, hit, "a list of at most 4096 elements", err);
+    if (list->n_child > FH_HF_MAX_LAYER) return fh_hf_fail(&c->view, hit, "a list of at most 4096 elements", err);
     uint32_t *item = fh_arena_alloc(&c->arena, list->n_child, sizeof *item);
     if (!item) return fh_arena_fail(&c->arena, err);
     uint32_t n = 0;
@@ -121,8 +119,7 @@ static fh_status read_names(fh_hf_config *c, fh_err *err) {
     FH_TRY(fh_hf_get_str(&c->view, "model_type", &state, &c->text_model_type, err));
     if (fh_hf_find(&root, "architectures", &hit) != FH_HF_PRESENT) return FH_OK;
     c->architectures = hit.node;
-    if (!fh_json_is(hit.node, FH_JSON_ARRAY))
-        return fh_hf_fail(&root, &hit, "a list of strings", err);
+    if (!fh_json_is(hit.node, FH_JSON_ARRAY)) return fh_hf_fail(&root, &hit, "a list of strings", err);
     for (const fh_json_node *e = fh_json_first(hit.node); e; e = fh_json_after(c->architectures, e))
         if (!fh_json_is(e, FH_JSON_STRING)) return fh_hf_fail(&root, &hit, "a list of strings", err);
     return FH_OK;
@@ -144,8 +141,7 @@ static fh_status read_layer_types(fh_hf_config *c, fh_err *err) {
     if (!item) return fh_arena_fail(&c->arena, err);
     for (const fh_json_node *e = fh_json_first(list); e; e = fh_json_after(list, e)) {
         hit.node = e;
-        if (!fh_json_to_str(e, &item[c->n_layer_type]))
-            return fh_hf_fail(&c->view, &hit, "a list of strings", err);
+        if (!fh_json_to_str(e, &item[c->n_layer_type])) return fh_hf_fail(&c->view, &hit, "a list of strings", err);
         c->n_layer_type++;
     }
     c->layer_type = item;
@@ -154,8 +150,7 @@ static fh_status read_layer_types(fh_hf_config *c, fh_err *err) {
 
 static fh_status read_quantization(fh_hf_config *c, fh_err *err) {
     fh_hf_hit hit;
-    if (fh_hf_find(&c->view, "quantization_config|compression_config", &hit) != FH_HF_PRESENT)
-        return FH_OK;
+    if (fh_hf_find(&c->view, "quantization_config|compression_config", &hit) != FH_HF_PRESENT) return FH_OK;
     if (!fh_json_is(hit.node, FH_JSON_OBJECT)) return fh_hf_fail(&c->view, &hit, "an object", err);
     c->quantization = hit.node;
     return FH_OK;
@@ -198,9 +193,7 @@ void fh_hf_config_free(fh_hf_config *c) {
 
 /* ---- answers ---- */
 
-size_t fh_hf_config_n_architecture(const fh_hf_config *c) {
-    return c->architectures ? c->architectures->n_child : 0;
-}
+size_t fh_hf_config_n_architecture(const fh_hf_config *c) { return c->architectures ? c->architectures->n_child : 0; }
 
 fh_str fh_hf_config_architecture(const fh_hf_config *c, size_t i) {
     const fh_json_node *list = c->architectures;
@@ -223,8 +216,7 @@ static const fh_hf_value *present(const fh_hf_config *c, fh_hf_field f) {
 }
 
 static bool is_whole(const fh_hf_value *v) {
-    return v->kind == FH_HF_INT || v->kind == FH_HF_INTS ||
-           (v->kind == FH_HF_INT_OR_STR && !v->str.ptr);
+    return v->kind == FH_HF_INT || v->kind == FH_HF_INTS || (v->kind == FH_HF_INT_OR_STR && !v->str.ptr);
 }
 
 bool fh_hf_config_u64(const fh_hf_config *c, fh_hf_field f, uint64_t *out) {
@@ -263,9 +255,7 @@ bool fh_hf_config_str(const fh_hf_config *c, fh_hf_field f, fh_str *out) {
     return true;
 }
 
-const char *fh_hf_field_spellings(fh_hf_field f) {
-    return (size_t)f < FH_HF_FIELD_COUNT ? ROWS[f].spellings : "?";
-}
+const char *fh_hf_field_spellings(fh_hf_field f) { return (size_t)f < FH_HF_FIELD_COUNT ? ROWS[f].spellings : "?"; }
 
 size_t fh_hf_config_n_layer_type(const fh_hf_config *c) { return c->n_layer_type; }
 fh_str fh_hf_config_layer_type(const fh_hf_config *c, size_t i) {

@@ -24,9 +24,9 @@ typedef enum fh_hf_kind { FH_HF_INT, FH_HF_INTS, FH_HF_INT_OR_STR, FH_HF_FLOAT, 
 
 typedef struct fh_hf_value {
     fh_hf_state state;
-    fh_hf_kind kind;       /* of the row; INT_OR_STR: str.ptr tells which */
+    fh_hf_kind kind; /* of the row; INT_OR_STR: str.ptr tells which */
     bool is_list;
-    uint32_t n;            /* elements of list */
+    uint32_t n; /* elements of list */
     const uint32_t *list;
     uint64_t u64;
     double f64;

@@ -95,8 +95,7 @@ static const number_row NUMBERS[] = {
 static double *number_at(fh_hf_rope *e, size_t at) { return (double *)(void *)((char *)e + at); }
 
 /* A number beside the settings, unless the entry has it already or the config has a list there. */
-static fh_status outer_number(const reading *in, const char *names, const number_row *row,
-                              fh_hf_rope *e) {
+static fh_status outer_number(const reading *in, const char *names, const number_row *row, fh_hf_rope *e) {
     fh_hf_hit hit;
     if (e->has & row->bit || fh_hf_find(in->config, names, &hit) != FH_HF_PRESENT) return FH_OK;
     if (fh_json_is(hit.node, FH_JSON_ARRAY)) return FH_OK;
@@ -119,8 +118,8 @@ static fh_status read_numbers(const reading *in, const fh_hf_view *view, fh_hf_r
 }
 
 /* A list of numbers above or equal to least, or absent (*n 0). */
-static fh_status read_list(const reading *in, const fh_hf_view *view, const char *names,
-                           double least, double most, const double **out, uint32_t *n) {
+static fh_status read_list(const reading *in, const fh_hf_view *view, const char *names, double least, double most,
+                           const double **out, uint32_t *n) {
     fh_hf_hit hit;
     if (fh_hf_find(view, names, &hit) != FH_HF_PRESENT) return FH_OK;
     const fh_json_node *list = hit.node;
@@ -173,8 +172,8 @@ static fh_status read_type(const reading *in, const fh_hf_view *view, fh_hf_rope
         return FH_OK;
     }
     fh_hf_find(view, "rope_type|type", &hit);
-    return fh_fail_at(in->err, FH_ERR_UNSUPPORTED, hit.node->offset,
-                      "config.json: rope type '%.*s' is not known", FH_STR_ARG(name));
+    return fh_fail_at(in->err, FH_ERR_UNSUPPORTED, hit.node->offset, "config.json: rope type '%.*s' is not known",
+                      FH_STR_ARG(name));
 }
 
 static fh_status read_inner(const reading *in, const fh_hf_view *view, fh_hf_rope *e) {
@@ -183,8 +182,7 @@ static fh_status read_inner(const reading *in, const fh_hf_view *view, fh_hf_rop
     bool truncate;
     FH_TRY(read_type(in, view, e));
     FH_TRY(read_numbers(in, view, e));
-    FH_TRY(fh_hf_get_u64(view, "original_max_position_embeddings", 1, INT32_MAX, &state, &original,
-                         in->err));
+    FH_TRY(fh_hf_get_u64(view, "original_max_position_embeddings", 1, INT32_MAX, &state, &original, in->err));
     if (state == FH_HF_PRESENT) {
         e->original_max_position = (uint32_t)original;
         e->has |= FH_ROPE_HAS_ORIGINAL;
@@ -199,9 +197,7 @@ static fh_status read_inner(const reading *in, const fh_hf_view *view, fh_hf_rop
     return read_sections(in, view, e);
 }
 
-static bool uses_original(fh_rope_type t) {
-    return t == FH_ROPE_YARN || t == FH_ROPE_LONGROPE || t == FH_ROPE_LLAMA3;
-}
+static bool uses_original(fh_rope_type t) { return t == FH_ROPE_YARN || t == FH_ROPE_LONGROPE || t == FH_ROPE_LLAMA3; }
 
 /* What stands beside the settings. flat: they are not one of several. */
 static fh_status read_outer(const reading *in, const char *theta_names, bool flat, fh_hf_rope *e) {
@@ -209,16 +205,14 @@ static fh_status read_outer(const reading *in, const char *theta_names, bool fla
     uint64_t n;
     FH_TRY(outer_number(in, theta_names, &NUMBERS[0], e));
     for (size_t i = 0; i < FH_COUNT(NUMBERS); i++)
-        if (NUMBERS[i].bit == FH_ROPE_HAS_PARTIAL)
-            FH_TRY(outer_number(in, OUTER_PARTIAL, &NUMBERS[i], e));
+        if (NUMBERS[i].bit == FH_ROPE_HAS_PARTIAL) FH_TRY(outer_number(in, OUTER_PARTIAL, &NUMBERS[i], e));
     FH_TRY(fh_hf_get_u64(in->config, "rotary_dim", 0, 65536, &state, &n, in->err));
     if (state == FH_HF_PRESENT) {
         e->rotary_dim = (uint32_t)n;
         e->has |= FH_ROPE_HAS_ROTARY_DIM;
     }
     if (!uses_original(e->type)) return FH_OK;
-    FH_TRY(fh_hf_get_u64(in->config, "original_max_position_embeddings", 1, INT32_MAX, &state, &n,
-                         in->err));
+    FH_TRY(fh_hf_get_u64(in->config, "original_max_position_embeddings", 1, INT32_MAX, &state, &n, in->err));
     if (state == FH_HF_PRESENT && (flat || !(e->has & FH_ROPE_HAS_ORIGINAL))) {
         e->original_max_position = (uint32_t)n;
         e->has |= FH_ROPE_HAS_ORIGINAL;
@@ -231,10 +225,9 @@ static fh_status derive(const reading *in, const fh_json_node *where, fh_hf_rope
     fh_hf_state state;
     uint64_t most = 0;
     const char *lacks = NULL;
-    FH_TRY(fh_hf_get_u64(in->config, "max_position_embeddings|n_positions|n_ctx|seq_length", 1,
-                         INT32_MAX, &state, &most, in->err));
-    if (uses_original(e->type) && !(e->has & FH_ROPE_HAS_ORIGINAL))
-        e->original_max_position = (uint32_t)most;
+    FH_TRY(fh_hf_get_u64(in->config, "max_position_embeddings|n_positions|n_ctx|seq_length", 1, INT32_MAX, &state,
+                         &most, in->err));
+    if (uses_original(e->type) && !(e->has & FH_ROPE_HAS_ORIGINAL)) e->original_max_position = (uint32_t)most;
     bool by_length = e->type == FH_ROPE_YARN || e->type == FH_ROPE_LONGROPE;
     if (!(e->has & FH_ROPE_HAS_FACTOR)) {
         e->factor = 1;
@@ -251,8 +244,7 @@ static fh_status derive(const reading *in, const fh_json_node *where, fh_hf_rope
     if (e->type == FH_ROPE_LLAMA3 && !(e->has & FH_ROPE_HAS_HIGH_FREQ)) lacks = "high_freq_factor";
     if (e->type == FH_ROPE_LONGROPE && e->n_short == 0) lacks = "short_factor";
     if (e->type == FH_ROPE_LONGROPE && e->n_long == 0) lacks = "long_factor";
-    if (uses_original(e->type) && e->original_max_position == 0)
-        lacks = "original_max_position_embeddings";
+    if (uses_original(e->type) && e->original_max_position == 0) lacks = "original_max_position_embeddings";
     uint64_t offset = where ? where->offset : FH_NO_OFFSET;
     if (lacks)
         return fh_fail_at(in->err, FH_ERR_FORMAT, offset, "config.json: rope type '%s' without '%s'",
@@ -264,16 +256,14 @@ static fh_status derive(const reading *in, const fh_json_node *where, fh_hf_rope
 }
 
 /* inner: the object with the settings, or NULL. */
-static fh_status add_entry(const reading *in, fh_rope_scope scope, fh_str label,
-                           const fh_json_node *inner, fh_str path, const char *theta_names,
-                           bool flat) {
+static fh_status add_entry(const reading *in, fh_rope_scope scope, fh_str label, const fh_json_node *inner, fh_str path,
+                           const char *theta_names, bool flat) {
     fh_hf_ropes *r = in->r;
     if (r->n == FH_ROPE_MAX_ENTRIES)
         return fh_fail_at(in->err, FH_ERR_LIMIT, inner ? inner->offset : FH_NO_OFFSET,
-                          "config.json: rope settings for more than %d kinds of layers",
-                          FH_ROPE_MAX_ENTRIES);
-    fh_hf_rope e = {.scope = scope, .label = label, .type = FH_ROPE_DEFAULT, .factor = 1,
-                    .truncate = true, .partial = 1};
+                          "config.json: rope settings for more than %d kinds of layers", FH_ROPE_MAX_ENTRIES);
+    fh_hf_rope e = {
+        .scope = scope, .label = label, .type = FH_ROPE_DEFAULT, .factor = 1, .truncate = true, .partial = 1};
     if (fh_json_is(inner, FH_JSON_NULL)) {
         e.type = FH_ROPE_NONE;
     } else {
@@ -305,7 +295,8 @@ static fh_status read_nested(const reading *in, const fh_json_node *nested) {
             if (in->r->item[i].scope == scope)
                 return fh_fail_at(in->err, FH_ERR_FORMAT, c->offset,
                                   "config.json: two rope settings for one kind of layers, '%.*s' and "
-                                  "'%.*s'", FH_STR_ARG(in->r->item[i].label), FH_STR_ARG(c->key));
+                                  "'%.*s'",
+                                  FH_STR_ARG(in->r->item[i].label), FH_STR_ARG(c->key));
         const char *theta = scope == FH_ROPE_SLIDING ? LOCAL_THETA "|" GLOBAL_THETA : GLOBAL_THETA;
         FH_TRY(add_entry(in, scope, c->key, c, c->key, theta, false));
     }
@@ -326,8 +317,7 @@ static fh_status read_flat(const reading *in, const fh_json_node *flat) {
         fh_hf_rope *e = &in->r->item[in->r->n - 1];
         return fh_hf_check_f64(in->config, &hit, 1e-6, 1e15, &e->theta, in->err);
     }
-    if (!flat && fh_hf_find(in->config, GLOBAL_THETA "|" OUTER_PARTIAL "|rotary_dim", &hit) !=
-                     FH_HF_PRESENT)
+    if (!flat && fh_hf_find(in->config, GLOBAL_THETA "|" OUTER_PARTIAL "|rotary_dim", &hit) != FH_HF_PRESENT)
         return FH_OK;
     return add_entry(in, FH_ROPE_ALL, none, flat, path, GLOBAL_THETA, true);
 }
@@ -336,8 +326,7 @@ static fh_status find_settings(const reading *in, const char *key, const fh_json
     fh_hf_hit hit;
     *out = NULL;
     if (fh_hf_find(in->config, key, &hit) != FH_HF_PRESENT) return FH_OK;
-    if (!fh_json_is(hit.node, FH_JSON_OBJECT))
-        return fh_hf_fail(in->config, &hit, "an object or null", in->err);
+    if (!fh_json_is(hit.node, FH_JSON_OBJECT)) return fh_hf_fail(in->config, &hit, "an object or null", in->err);
     if (hit.node->n_child > 0) *out = hit.node;
     return FH_OK;
 }
@@ -346,16 +335,12 @@ static fh_status read_layer_lists(const reading *in) {
     static const char *const thetas[] = {"layer_rope_theta", "rope_theta"};
     fh_hf_hit hit;
     for (size_t i = 0; i < FH_COUNT(thetas) && in->r->n_layer_theta == 0; i++)
-        if (fh_hf_find(in->config, thetas[i], &hit) == FH_HF_PRESENT &&
-            fh_json_is(hit.node, FH_JSON_ARRAY))
-            FH_TRY(read_list(in, in->config, thetas[i], 0, 1e15, &in->r->layer_theta,
-                             &in->r->n_layer_theta));
-    return read_list(in, in->config, "partial_rotary_factors", 0, 1, &in->r->layer_partial,
-                     &in->r->n_layer_partial);
+        if (fh_hf_find(in->config, thetas[i], &hit) == FH_HF_PRESENT && fh_json_is(hit.node, FH_JSON_ARRAY))
+            FH_TRY(read_list(in, in->config, thetas[i], 0, 1e15, &in->r->layer_theta, &in->r->n_layer_theta));
+    return read_list(in, in->config, "partial_rotary_factors", 0, 1, &in->r->layer_partial, &in->r->n_layer_partial);
 }
 
-fh_status fh_hf_ropes_read(fh_hf_ropes *out, const fh_hf_view *config, fh_arena *arena,
-                           fh_err *err) {
+fh_status fh_hf_ropes_read(fh_hf_ropes *out, const fh_hf_view *config, fh_arena *arena, fh_err *err) {
     fh_hf_ropes r = {.n = 0};
     reading in = {.config = config, .arena = arena, .r = &r, .err = err};
     const fh_json_node *scaling, *parameters;

@@ -65,18 +65,18 @@ typedef struct fh_hf_rope {
     fh_str label; /* key in rope_parameters, or "" */
     fh_rope_type type;
     uint32_t has;
-    double theta;                      /* [0: the family's] */
-    double factor;                     /* [yarn, longrope: max_position / original; otherwise 1] */
-    uint32_t original_max_position;    /* [yarn, longrope, llama3: max_position_embeddings; otherwise 0] */
-    double beta_fast, beta_slow;       /* [32, 1], as for the value 0 */
-    double mscale, mscale_all_dim;     /* [0] */
-    double attention_factor;           /* [0: derived from the others] */
-    bool truncate;                     /* [true] */
+    double theta;                   /* [0: the family's] */
+    double factor;                  /* [yarn, longrope: max_position / original; otherwise 1] */
+    uint32_t original_max_position; /* [yarn, longrope, llama3: max_position_embeddings; otherwise 0] */
+    double beta_fast, beta_slow;    /* [32, 1], as for the value 0 */
+    double mscale, mscale_all_dim;  /* [0] */
+    double attention_factor;        /* [0: derived from the others] */
+    bool truncate;                  /* [true] */
     double low_freq_factor, high_freq_factor;
-    double partial;                    /* share of the head that rotates [1] */
-    uint32_t rotary_dim;               /* the same in elements [0] */
+    double partial;      /* share of the head that rotates [1] */
+    uint32_t rotary_dim; /* the same in elements [0] */
     double short_mscale, long_mscale, alpha;
-    double temperature_beta;           /* llama_4_scaling_beta */
+    double temperature_beta;                  /* llama_4_scaling_beta */
     const double *short_factor, *long_factor; /* [n_short], [n_long] */
     uint32_t n_short, n_long;
     uint32_t section[FH_ROPE_MAX_SECTIONS], n_section; /* mrope */

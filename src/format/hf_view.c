@@ -43,44 +43,41 @@ static spot spot_of(const fh_hf_hit *hit) {
 
 fh_status fh_hf_fail(const fh_hf_view *v, const fh_hf_hit *hit, const char *should, fh_err *err) {
     spot s = spot_of(hit);
-    return fh_fail_at(err, FH_ERR_FORMAT, hit->node->offset, "%s: '%s' should be %s", v->file, s.text,
-                      should);
+    return fh_fail_at(err, FH_ERR_FORMAT, hit->node->offset, "%s: '%s' should be %s", v->file, s.text, should);
 }
 
-fh_status fh_hf_check_u64(const fh_hf_view *v, const fh_hf_hit *hit, uint64_t lo, uint64_t hi,
-                          uint64_t *out, fh_err *err) {
+fh_status fh_hf_check_u64(const fh_hf_view *v, const fh_hf_hit *hit, uint64_t lo, uint64_t hi, uint64_t *out,
+                          fh_err *err) {
     uint64_t x;
     spot s = spot_of(hit);
     if (!fh_json_to_u64(hit->node, &x)) {
         bool number = hit->node->kind == FH_JSON_NUMBER;
         return fh_fail_at(err, FH_ERR_FORMAT, hit->node->offset,
-                          "%s: '%s' is %.*s, allowed are whole numbers from %llu to %llu", v->file,
-                          s.text, FH_STR_ARG(number ? hit->node->text : FH_STR("no number")),
-                          (unsigned long long)lo, (unsigned long long)hi);
+                          "%s: '%s' is %.*s, allowed are whole numbers from %llu to %llu", v->file, s.text,
+                          FH_STR_ARG(number ? hit->node->text : FH_STR("no number")), (unsigned long long)lo,
+                          (unsigned long long)hi);
     }
     if (x < lo || x > hi)
-        return fh_fail_at(err, FH_ERR_LIMIT, hit->node->offset, "%s: '%s' is %llu, allowed are %llu to %llu",
-                          v->file, s.text, (unsigned long long)x, (unsigned long long)lo,
-                          (unsigned long long)hi);
+        return fh_fail_at(err, FH_ERR_LIMIT, hit->node->offset, "%s: '%s' is %llu, allowed are %llu to %llu", v->file,
+                          s.text, (unsigned long long)x, (unsigned long long)lo, (unsigned long long)hi);
     *out = x;
     return FH_OK;
 }
 
-fh_status fh_hf_check_f64(const fh_hf_view *v, const fh_hf_hit *hit, double lo, double hi,
-                          double *out, fh_err *err) {
+fh_status fh_hf_check_f64(const fh_hf_view *v, const fh_hf_hit *hit, double lo, double hi, double *out, fh_err *err) {
     double x;
     if (!fh_json_to_f64(hit->node, &x)) return fh_hf_fail(v, hit, "a number", err);
     if (!isfinite(x) || x < lo || x > hi) {
         spot s = spot_of(hit);
-        return fh_fail_at(err, FH_ERR_LIMIT, hit->node->offset, "%s: '%s' is %.*s, allowed are %g to %g",
-                          v->file, s.text, FH_STR_ARG(hit->node->text), lo, hi);
+        return fh_fail_at(err, FH_ERR_LIMIT, hit->node->offset, "%s: '%s' is %.*s, allowed are %g to %g", v->file,
+                          s.text, FH_STR_ARG(hit->node->text), lo, hi);
     }
     *out = x;
     return FH_OK;
 }
 
-fh_status fh_hf_get_u64(const fh_hf_view *v, const char *names, uint64_t lo, uint64_t hi,
-                        fh_hf_state *state, uint64_t *out, fh_err *err) {
+fh_status fh_hf_get_u64(const fh_hf_view *v, const char *names, uint64_t lo, uint64_t hi, fh_hf_state *state,
+                        uint64_t *out, fh_err *err) {
     fh_hf_hit hit;
     fh_hf_state s = fh_hf_find(v, names, &hit);
     if (s == FH_HF_PRESENT) FH_TRY(fh_hf_check_u64(v, &hit, lo, hi, out, err));
@@ -88,8 +85,8 @@ fh_status fh_hf_get_u64(const fh_hf_view *v, const char *names, uint64_t lo, uin
     return FH_OK;
 }
 
-fh_status fh_hf_get_f64(const fh_hf_view *v, const char *names, double lo, double hi,
-                        fh_hf_state *state, double *out, fh_err *err) {
+fh_status fh_hf_get_f64(const fh_hf_view *v, const char *names, double lo, double hi, fh_hf_state *state, double *out,
+                        fh_err *err) {
     fh_hf_hit hit;
     fh_hf_state s = fh_hf_find(v, names, &hit);
     if (s == FH_HF_PRESENT) FH_TRY(fh_hf_check_f64(v, &hit, lo, hi, out, err));
@@ -97,22 +94,18 @@ fh_status fh_hf_get_f64(const fh_hf_view *v, const char *names, double lo, doubl
     return FH_OK;
 }
 
-fh_status fh_hf_get_bool(const fh_hf_view *v, const char *names, fh_hf_state *state, bool *out,
-                         fh_err *err) {
+fh_status fh_hf_get_bool(const fh_hf_view *v, const char *names, fh_hf_state *state, bool *out, fh_err *err) {
     fh_hf_hit hit;
     fh_hf_state s = fh_hf_find(v, names, &hit);
-    if (s == FH_HF_PRESENT && !fh_json_to_bool(hit.node, out))
-        return fh_hf_fail(v, &hit, "true or false", err);
+    if (s == FH_HF_PRESENT && !fh_json_to_bool(hit.node, out)) return fh_hf_fail(v, &hit, "true or false", err);
     *state = s;
     return FH_OK;
 }
 
-fh_status fh_hf_get_str(const fh_hf_view *v, const char *names, fh_hf_state *state, fh_str *out,
-                        fh_err *err) {
+fh_status fh_hf_get_str(const fh_hf_view *v, const char *names, fh_hf_state *state, fh_str *out, fh_err *err) {
     fh_hf_hit hit;
     fh_hf_state s = fh_hf_find(v, names, &hit);
-    if (s == FH_HF_PRESENT && !fh_json_to_str(hit.node, out))
-        return fh_hf_fail(v, &hit, "a string", err);
+    if (s == FH_HF_PRESENT && !fh_json_to_str(hit.node, out)) return fh_hf_fail(v, &hit, "a string", err);
     *state = s;
     return FH_OK;
 }

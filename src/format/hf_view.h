@@ -16,9 +16,9 @@
 typedef enum fh_hf_state { FH_HF_MISSING, FH_HF_NULL, FH_HF_PRESENT } fh_hf_state;
 
 typedef struct fh_hf_view {
-    const char *file;                           /* "config.json", for messages */
-    const fh_json_node *part[FH_HF_MAX_PARTS];  /* [n], asked in this order */
-    fh_str path[FH_HF_MAX_PARTS];               /* "" or "text_config" */
+    const char *file;                          /* "config.json", for messages */
+    const fh_json_node *part[FH_HF_MAX_PARTS]; /* [n], asked in this order */
+    fh_str path[FH_HF_MAX_PARTS];              /* "" or "text_config" */
     int n;
 } fh_hf_view;
 
@@ -40,8 +40,8 @@ fh_hf_state fh_hf_find(const fh_hf_view *v, const char *names, fh_hf_hit *hit);
 fh_status fh_hf_fail(const fh_hf_view *v, const fh_hf_hit *hit, const char *should, fh_err *err);
 FH_MUST_USE fh_status fh_hf_get_u64(const fh_hf_view *v, const char *names, uint64_t lo, uint64_t hi,
                                     fh_hf_state *state, uint64_t *out, fh_err *err);
-FH_MUST_USE fh_status fh_hf_get_f64(const fh_hf_view *v, const char *names, double lo, double hi,
-                                    fh_hf_state *state, double *out, fh_err *err); /* finite */
+FH_MUST_USE fh_status fh_hf_get_f64(const fh_hf_view *v, const char *names, double lo, double hi, fh_hf_state *state,
+                                    double *out, fh_err *err); /* finite */
 FH_MUST_USE fh_status fh_hf_get_bool(const fh_hf_view *v, const char *names, fh_hf_state *state, bool *out,
                                      fh_err *err);
 FH_MUST_USE fh_status fh_hf_get_str(const fh_hf_view *v, const char *names, fh_hf_state *state, fh_str *out,

@@ -39,8 +39,7 @@ typedef struct reading {
     uint64_t charsmap_offset;
 } reading;
 
-static const fh_vocab_special NAMED[4] = {FH_SPECIAL_UNK, FH_SPECIAL_BOS, FH_SPECIAL_EOS,
-                                          FH_SPECIAL_PAD};
+static const fh_vocab_special NAMED[4] = {FH_SPECIAL_UNK, FH_SPECIAL_BOS, FH_SPECIAL_EOS, FH_SPECIAL_PAD};
 
 /* ---- wire format ---- */
 
@@ -63,8 +62,7 @@ static fh_status read_varint(message *m, uint64_t *out, fh_err *err) {
             return FH_OK;
         }
     }
-    return fh_fail_at(err, FH_ERR_FORMAT, offset, "SentencePiece: a varint in %s is over ten bytes",
-                      m->name);
+    return fh_fail_at(err, FH_ERR_FORMAT, offset, "SentencePiece: a varint in %s is over ten bytes", m->name);
 }
 
 /* *more false at the end of the message. */
@@ -77,8 +75,8 @@ static fh_status next_field(message *m, field *f, bool *more, fh_err *err) {
     f->wire = (uint32_t)(tag & 7);
     f->number = (uint32_t)(tag >> 3);
     if (tag > UINT32_MAX || f->number == 0)
-        return fh_fail_at(err, FH_ERR_FORMAT, f->offset, "SentencePiece: %s has a field numbered %llu",
-                          m->name, (unsigned long long)(tag >> 3));
+        return fh_fail_at(err, FH_ERR_FORMAT, f->offset, "SentencePiece: %s has a field numbered %llu", m->name,
+                          (unsigned long long)(tag >> 3));
     switch (f->wire) {
     case WIRE_VARINT: return read_varint(m, &f->value, err);
     case WIRE_I64: f->value = fh_cursor_u64(&m->c); break;
@@ -89,17 +87,16 @@ static fh_status next_field(message *m, field *f, bool *more, fh_err *err) {
         break;
     default:
         return fh_fail_at(err, FH_ERR_FORMAT, f->offset,
-                          "SentencePiece: field %u of %s has wire type %u, which no such model uses",
-                          f->number, m->name, f->wire);
+                          "SentencePiece: field %u of %s has wire type %u, which no such model uses", f->number,
+                          m->name, f->wire);
     }
     return m->c.failed ? cut(m, f->offset, err) : FH_OK;
 }
 
 static fh_status expect_wire(const message *m, const field *f, uint32_t wire, fh_err *err) {
     if (f->wire == wire) return FH_OK;
-    return fh_fail_at(err, FH_ERR_FORMAT, f->offset,
-                      "SentencePiece: field %u of %s has wire type %u, expected %u", f->number, m->name,
-                      f->wire, wire);
+    return fh_fail_at(err, FH_ERR_FORMAT, f->offset, "SentencePiece: field %u of %s has wire type %u, expected %u",
+                      f->number, m->name, f->wire, wire);
 }
 
 /* ---- messages ---- */
@@ -128,12 +125,11 @@ static fh_status read_piece(reading *in, fh_bytes bytes, uint64_t offset) {
         }
     }
     uint32_t id = in->v->n_id;
-    if (piece.len == 0)
-        return fh_fail_at(in->err, FH_ERR_FORMAT, offset, "SentencePiece: piece %u is empty", id);
+    if (piece.len == 0) return fh_fail_at(in->err, FH_ERR_FORMAT, offset, "SentencePiece: piece %u is empty", id);
     if (type < FH_TOKEN_NORMAL || type >= FH_TOKEN_TYPE_COUNT)
         return fh_fail_at(in->err, FH_ERR_FORMAT, offset,
-                          "SentencePiece: piece %u '%.*s' has the type %llu, which is none", id,
-                          FH_STR_ARG(piece), (unsigned long long)type);
+                          "SentencePiece: piece %u '%.*s' has the type %llu, which is none", id, FH_STR_ARG(piece),
+                          (unsigned long long)type);
     if (type == FH_TOKEN_UNKNOWN) in->n_unk++;
     if (type == FH_TOKEN_BYTE) in->has_byte_piece = true;
     FH_TRY(fh_vocab_put(in->v, id, piece, (fh_token_type)type, offset, in->err));
@@ -147,14 +143,12 @@ static fh_status read_trainer(reading *in, fh_bytes bytes) {
     for (;;) {
         FH_TRY(next_field(&m, &f, &more, in->err));
         if (!more) return FH_OK;
-        if (f.number == 3 || f.number == 24 || f.number == 35)
-            FH_TRY(expect_wire(&m, &f, WIRE_VARINT, in->err));
+        if (f.number == 3 || f.number == 24 || f.number == 35) FH_TRY(expect_wire(&m, &f, WIRE_VARINT, in->err));
         if (f.number >= 44 && f.number <= 48) FH_TRY(expect_wire(&m, &f, WIRE_LEN, in->err));
         if (f.number == 3) in->model_type = f.value;
         if (f.number == 24) in->v->space_as_suffix = fh_tri_of(f.value != 0);
         if (f.number == 35) in->v->byte_fallback = f.value != 0;
-        if (f.number == 44)
-            FH_TRY(fh_vocab_copy(in->v, fh_str_of_bytes(f.bytes), &in->v->unk_surface, in->err));
+        if (f.number == 44) FH_TRY(fh_vocab_copy(in->v, fh_str_of_bytes(f.bytes), &in->v->unk_surface, in->err));
         if (f.number >= 45 && f.number <= 48) in->name[f.number - 45] = fh_str_of_bytes(f.bytes);
     }
 }
@@ -169,8 +163,7 @@ static fh_status read_normalizer(reading *in, fh_bytes bytes) {
         if (!more) return FH_OK;
         if (f.number == 1 || f.number == 2) FH_TRY(expect_wire(&m, &f, WIRE_LEN, in->err));
         if (f.number >= 3 && f.number <= 5) FH_TRY(expect_wire(&m, &f, WIRE_VARINT, in->err));
-        if (f.number == 1)
-            FH_TRY(fh_vocab_copy(v, fh_str_of_bytes(f.bytes), &v->normalizer, in->err));
+        if (f.number == 1) FH_TRY(fh_vocab_copy(v, fh_str_of_bytes(f.bytes), &v->normalizer, in->err));
         if (f.number == 2) {
             in->charsmap = f.bytes;
             in->charsmap_offset = f.offset;
@@ -197,8 +190,7 @@ static fh_status count_pieces(reading *in, fh_bytes file) {
                                   FH_VOCAB_MAX_ID);
         }
     }
-    if (in->n_piece == 0)
-        return fh_fail(in->err, FH_ERR_FORMAT, "SentencePiece: the file has no pieces");
+    if (in->n_piece == 0) return fh_fail(in->err, FH_ERR_FORMAT, "SentencePiece: the file has no pieces");
     return FH_OK;
 }
 
@@ -219,12 +211,10 @@ static fh_status read_file(reading *in, fh_bytes file) {
 static fh_status check_bytes(const reading *in) {
     const fh_vocab *v = in->v;
     if (in->has_byte_piece && !v->byte_fallback)
-        return fh_fail(in->err, FH_ERR_FORMAT,
-                       "SentencePiece: there are byte pieces, but byte_fallback is off");
+        return fh_fail(in->err, FH_ERR_FORMAT, "SentencePiece: there are byte pieces, but byte_fallback is off");
     for (unsigned b = 0; v->byte_fallback && b < 256; b++)
         if (v->byte_id[b] == FH_VOCAB_NO_ID || v->type[v->byte_id[b]] != FH_TOKEN_BYTE)
-            return fh_fail(in->err, FH_ERR_FORMAT,
-                           "SentencePiece: byte_fallback is on, but '<0x%02X>' is missing", b);
+            return fh_fail(in->err, FH_ERR_FORMAT, "SentencePiece: byte_fallback is on, but '<0x%02X>' is missing", b);
     return FH_OK;
 }
 
@@ -237,8 +227,7 @@ static fh_status finish(reading *in) {
                        (unsigned long long)in->model_type);
     v->kind = in->model_type == 1 ? FH_VOCAB_UNIGRAM : FH_VOCAB_BPE_SCORES;
     if (in->n_unk != 1)
-        return fh_fail(in->err, FH_ERR_FORMAT, "SentencePiece: %u unknown pieces, expected one",
-                       in->n_unk);
+        return fh_fail(in->err, FH_ERR_FORMAT, "SentencePiece: %u unknown pieces, expected one", in->n_unk);
     FH_TRY(fh_vocab_index(v, true, in->err));
     FH_TRY(fh_vocab_put_added_by_type(v, in->err));
     FH_TRY(fh_vocab_put_charsmap(v, in->charsmap, in->charsmap_offset, in->err));

@@ -12,13 +12,28 @@
 #define SPECIALS_DEFAULT 1000u
 #define SPECIALS_MOST 16384u /* published files have 1000; each costs memory whether the file names it or not */
 #define FILLER_BYTES 24u     /* "<SPECIAL_16383>" */
-#define OLD_LIST_UNTIL 7u /* files up to this version may lack the list of special tokens */
+#define OLD_LIST_UNTIL 7u    /* files up to this version may lack the list of special tokens */
 
-static const char *const OLD_SPECIALS[] = {
-    "<unk>",       "<s>",         "</s>",          "[INST]",          "[/INST]",
-    "[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]", "[TOOL_RESULTS]", "[/TOOL_RESULTS]", "[TOOL_CALLS]",
-    "[IMG]",       "<pad>",       "[IMG_BREAK]",   "[IMG_END]",       "[PREFIX]",
-    "[MIDDLE]",    "[SUFFIX]",    "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]", "[TOOL_CONTENT]"};
+static const char *const OLD_SPECIALS[] = {"<unk>",
+                                           "<s>",
+                                           "</s>",
+                                           "[INST]",
+                                           "[/INST]",
+                                           "[AVAILABLE_TOOLS]",
+                                           "[/AVAILABLE_TOOLS]",
+                                           "[TOOL_RESULTS]",
+                                           "[/TOOL_RESULTS]",
+                                           "[TOOL_CALLS]",
+                                           "[IMG]",
+                                           "<pad>",
+                                           "[IMG_BREAK]",
+                                           "[IMG_END]",
+                                           "[PREFIX]",
+                                           "[MIDDLE]",
+                                           "[SUFFIX]",
+                                           "[SYSTEM_PROMPT]",
+                                           "[/SYSTEM_PROMPT]",
+                                           "[TOOL_CONTENT]"};
 
 /* A value whose reading waits: bytes [at, end) of the file; end 0 = not there. */
 typedef struct later {
@@ -35,8 +50,7 @@ typedef struct reading {
     later vocab, special;
 } reading;
 
-static fh_status bad(const reading *in, const fh_json_event *ev, const char *what,
-                     const char *should) {
+static fh_status bad(const reading *in, const fh_json_event *ev, const char *what, const char *should) {
     return fh_fail_at(in->err, FH_ERR_FORMAT, ev->offset, "tekken: '%s' should be %s", what, should);
 }
 
@@ -44,8 +58,7 @@ static fh_status twice(const reading *in, const fh_json_event *ev, const char *w
     return fh_fail_at(in->err, FH_ERR_FORMAT, ev->offset, "tekken: '%s' stands twice", what);
 }
 
-static fh_status read_number(reading *in, fh_json_reader *r, const char *what, uint64_t most,
-                             uint64_t *out) {
+static fh_status read_number(reading *in, fh_json_reader *r, const char *what, uint64_t most, uint64_t *out) {
     fh_json_event ev;
     FH_TRY(fh_json_next(r, &ev, in->err));
     if (ev.kind != FH_JSON_NUMBER || !fh_json_text_u64(ev.text, out))
@@ -92,8 +105,7 @@ static fh_status read_config(reading *in, fh_json_reader *r) {
             FH_TRY(read_number(in, r, "config.default_vocab_size", FH_VOCAB_MAX_ID, &size));
             in->has_size = true;
         } else if (fh_str_is(ev.text, "default_num_special_tokens")) {
-            FH_TRY(read_number(in, r, "config.default_num_special_tokens", SPECIALS_MOST,
-                               &in->n_special));
+            FH_TRY(read_number(in, r, "config.default_num_special_tokens", SPECIALS_MOST, &in->n_special));
         } else if (fh_str_is(ev.text, "version")) {
             FH_TRY(read_version(in, r));
         } else {
@@ -112,8 +124,8 @@ static fh_status read_config(reading *in, fh_json_reader *r) {
 /* ---- entries ---- */
 
 /* Behind "{": the rank and one text, whatever the order. */
-static fh_status read_entry(reading *in, fh_json_reader *r, const char *text_key, fh_buf *text,
-                            uint64_t *rank, bool *control, uint64_t offset) {
+static fh_status read_entry(reading *in, fh_json_reader *r, const char *text_key, fh_buf *text, uint64_t *rank,
+                            bool *control, uint64_t offset) {
     fh_json_event ev;
     bool has_rank = false, has_text = false;
     *control = true;
@@ -132,8 +144,7 @@ static fh_status read_entry(reading *in, fh_json_reader *r, const char *text_key
             has_text = true;
         } else if (fh_str_is(ev.text, "is_control")) {
             FH_TRY(fh_json_next(r, &ev, in->err));
-            if (ev.kind != FH_JSON_TRUE && ev.kind != FH_JSON_FALSE)
-                return bad(in, &ev, "is_control", "true or false");
+            if (ev.kind != FH_JSON_TRUE && ev.kind != FH_JSON_FALSE) return bad(in, &ev, "is_control", "true or false");
             *control = ev.kind == FH_JSON_TRUE;
         } else {
             FH_TRY(skip_value(in, r));
@@ -152,13 +163,12 @@ static fh_status put_token(reading *in, uint64_t rank, uint64_t offset) {
     uint8_t *room = fh_buf_extend(&in->bytes, fh_base64_room(code.len));
     if (!room) return fh_buf_check(&in->bytes, in->err);
     if (!fh_base64_decode(code, room, &len) || len == 0)
-        return fh_fail_at(in->err, FH_ERR_FORMAT, offset, "tekken: token_bytes '%.*s' is not base64",
-                          FH_STR_ARG(code));
+        return fh_fail_at(in->err, FH_ERR_FORMAT, offset, "tekken: token_bytes '%.*s' is not base64", FH_STR_ARG(code));
     if (rank < 256 && (len != 1 || room[0] != rank))
         return fh_fail_at(in->err, FH_ERR_FORMAT, offset, "tekken: rank %llu should be the byte 0x%02llX",
                           (unsigned long long)rank, (unsigned long long)rank);
-    return fh_vocab_put(in->v, in->n_special + rank, fh_str_of_bytes((fh_bytes){room, len}),
-                        FH_TOKEN_NORMAL, offset, in->err);
+    return fh_vocab_put(in->v, in->n_special + rank, fh_str_of_bytes((fh_bytes){room, len}), FH_TOKEN_NORMAL, offset,
+                        in->err);
 }
 
 static fh_status read_vocab(reading *in, fh_json_reader *r) {
@@ -194,18 +204,16 @@ static fh_status meet_vocab(reading *in, fh_json_reader *r, uint64_t offset) {
 
 /* ---- special tokens: stored after the vocabulary, by rank ---- */
 
-static fh_status put_special(reading *in, uint64_t rank, fh_str name, bool control,
-                             uint64_t offset) {
+static fh_status put_special(reading *in, uint64_t rank, fh_str name, bool control, uint64_t offset) {
     static const struct {
         const char *name;
         fh_vocab_special which;
-    } known[] = {{"<unk>", FH_SPECIAL_UNK}, {"<s>", FH_SPECIAL_BOS}, {"</s>", FH_SPECIAL_EOS},
-                 {"<pad>", FH_SPECIAL_PAD}};
+    } known[] = {
+        {"<unk>", FH_SPECIAL_UNK}, {"<s>", FH_SPECIAL_BOS}, {"</s>", FH_SPECIAL_EOS}, {"<pad>", FH_SPECIAL_PAD}};
     if (rank >= in->n_special)
         return fh_fail_at(in->err, FH_ERR_FORMAT, offset,
-                          "tekken: special token '%.*s' has rank %llu, but there are %llu",
-                          FH_STR_ARG(name), (unsigned long long)rank,
-                          (unsigned long long)in->n_special);
+                          "tekken: special token '%.*s' has rank %llu, but there are %llu", FH_STR_ARG(name),
+                          (unsigned long long)rank, (unsigned long long)in->n_special);
     if (name.len == 0)
         return fh_fail_at(in->err, FH_ERR_FORMAT, offset, "tekken: special token %llu has no name",
                           (unsigned long long)rank);
@@ -257,15 +265,13 @@ static fh_status read_file(reading *in, fh_json_reader *r) {
         if (ev.kind == FH_JSON_OBJECT_END) break;
         if (fh_str_is(ev.text, "config")) FH_TRY(read_config(in, r));
         else if (fh_str_is(ev.text, "vocab")) FH_TRY(meet_vocab(in, r, ev.offset));
-        else if (fh_str_is(ev.text, "special_tokens"))
-            FH_TRY(note_later(in, r, "special_tokens", &in->special));
+        else if (fh_str_is(ev.text, "special_tokens")) FH_TRY(note_later(in, r, "special_tokens", &in->special));
         else FH_TRY(skip_value(in, r));
     }
     return fh_json_expect(r, FH_JSON_END, &ev, "end of tekken.json", in->err);
 }
 
-static fh_status read_later(reading *in, const later *what,
-                            fh_status (*read)(reading *, fh_json_reader *)) {
+static fh_status read_later(reading *in, const later *what, fh_status (*read)(reading *, fh_json_reader *)) {
     fh_json_reader r;
     if (what->end == 0) return FH_OK;
     /* The reader sees the file up to the end of the value, so that its offsets are those of the file. */
@@ -285,15 +291,13 @@ static fh_status check_vocab(const reading *in) {
     /* No rank is negative and none stands twice: as many as the largest says means no holes. */
     if (n != want || v->n_id != in->n_special + want)
         return fh_fail(in->err, FH_ERR_FORMAT, "tekken: ranks 0 to %llu are in use, but the file has %llu",
-                       (unsigned long long)(FH_MAX(want, v->n_id - in->n_special) - 1),
-                       (unsigned long long)n);
+                       (unsigned long long)(FH_MAX(want, v->n_id - in->n_special) - 1), (unsigned long long)n);
     return FH_OK;
 }
 
 static fh_status read_all(reading *in) {
     fh_json_reader r;
-    FH_TRY(fh_vocab_new(&in->v, FH_VOCAB_BPE_RANKS,
-                        in->text.len + (size_t)SPECIALS_MOST * FILLER_BYTES, in->err));
+    FH_TRY(fh_vocab_new(&in->v, FH_VOCAB_BPE_RANKS, in->text.len + (size_t)SPECIALS_MOST * FILLER_BYTES, in->err));
     in->v->raw_bytes = true;
     in->n_special = SPECIALS_DEFAULT;
     fh_json_reader_init(&r, in->text);

@@ -15,8 +15,7 @@ static fh_status read_line(fh_vocab *v, fh_str line, uint64_t offset, fh_err *er
         return fh_fail_at(err, FH_ERR_FORMAT, offset,
                           "tiktoken: a line should be a token in base64, a space and a rank");
     if (at > FH_VOCAB_MAX_PIECE / 3 * 4)
-        return fh_fail_at(err, FH_ERR_LIMIT, offset, "tiktoken: a token of more than %u bytes",
-                          FH_VOCAB_MAX_PIECE);
+        return fh_fail_at(err, FH_ERR_LIMIT, offset, "tiktoken: a token of more than %u bytes", FH_VOCAB_MAX_PIECE);
     fh_str code = fh_str_first(line, at);
     if (fh_base64_room(code.len) > sizeof small) {
         room = fh_alloc(fh_base64_room(code.len), 1);
@@ -25,8 +24,7 @@ static fh_status read_line(fh_vocab *v, fh_str line, uint64_t offset, fh_err *er
     fh_status s;
     if (!fh_base64_decode(code, room, &len) || len == 0)
         s = fh_fail_at(err, FH_ERR_FORMAT, offset, "tiktoken: '%.*s' is not base64", FH_STR_ARG(code));
-    else
-        s = fh_vocab_put(v, rank, fh_str_of_bytes((fh_bytes){room, len}), FH_TOKEN_NORMAL, offset, err);
+    else s = fh_vocab_put(v, rank, fh_str_of_bytes((fh_bytes){room, len}), FH_TOKEN_NORMAL, offset, err);
     if (room != small) fh_free(room);
     return s;
 }
@@ -41,19 +39,16 @@ static fh_status read_lines(fh_vocab *v, fh_str text, fh_err *err) {
         if (line.len > 0) FH_TRY(read_line(v, line, at, err));
         at += end;
     }
-    if (v->n_token == 0)
-        return fh_fail_at(err, FH_ERR_FORMAT, 0, "tiktoken: the file has no tokens");
+    if (v->n_token == 0) return fh_fail_at(err, FH_ERR_FORMAT, 0, "tiktoken: the file has no tokens");
     return FH_OK;
 }
 
-static fh_status read_all(fh_vocab *v, fh_str text, const fh_tiktoken_special *special, size_t n_special,
-                          fh_err *err) {
+static fh_status read_all(fh_vocab *v, fh_str text, const fh_tiktoken_special *special, size_t n_special, fh_err *err) {
     v->raw_bytes = true;
     FH_TRY(read_lines(v, text, err));
     FH_TRY(fh_vocab_index(v, true, err));
     for (size_t i = 0; i < n_special; i++)
-        FH_TRY(fh_vocab_put_added(v, special[i].id, special[i].text, special[i].flags, FH_NO_OFFSET,
-                                  err));
+        FH_TRY(fh_vocab_put_added(v, special[i].id, special[i].text, special[i].flags, FH_NO_OFFSET, err));
     return fh_vocab_finish(v, err);
 }
 

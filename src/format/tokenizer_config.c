@@ -38,8 +38,8 @@ static const struct {
              {"normalized", FH_ADDED_NORMALIZED}};
 
 /* "text" or {"content": "text", flags}. fallback: the flags of plain text. */
-static fh_status read_token(const reading *in, const fh_hf_view *v, const fh_hf_hit *hit,
-                            uint32_t fallback, fh_str *text, uint32_t *flags) {
+static fh_status read_token(const reading *in, const fh_hf_view *v, const fh_hf_hit *hit, uint32_t fallback,
+                            fh_str *text, uint32_t *flags) {
     fh_str s;
     *flags = fallback;
     if (fh_json_to_str(hit->node, &s)) return copy(in, s, text);
@@ -50,8 +50,8 @@ static fh_status read_token(const reading *in, const fh_hf_view *v, const fh_hf_
         bool on;
         if (!n) continue;
         if (!fh_json_to_bool(n, &on))
-            return fh_fail_at(in->err, FH_ERR_FORMAT, n->offset, "%s: '%s' of '%.*s' should be true or false",
-                              v->file, FLAGS[i].name, FH_STR_ARG(s));
+            return fh_fail_at(in->err, FH_ERR_FORMAT, n->offset, "%s: '%s' of '%.*s' should be true or false", v->file,
+                              FLAGS[i].name, FH_STR_ARG(s));
         *flags = on ? *flags | FLAGS[i].flag : *flags & ~FLAGS[i].flag;
     }
     return copy(in, s, text);
@@ -61,9 +61,8 @@ static fh_status read_named_tokens(const reading *in, const fh_hf_view *v) {
     static const struct {
         const char *name;
         fh_vocab_special which;
-    } named[] = {{"bos_token", FH_SPECIAL_BOS}, {"eos_token", FH_SPECIAL_EOS},
-                 {"unk_token", FH_SPECIAL_UNK}, {"pad_token", FH_SPECIAL_PAD},
-                 {"cls_token", FH_SPECIAL_CLS}, {"sep_token", FH_SPECIAL_SEP},
+    } named[] = {{"bos_token", FH_SPECIAL_BOS},  {"eos_token", FH_SPECIAL_EOS}, {"unk_token", FH_SPECIAL_UNK},
+                 {"pad_token", FH_SPECIAL_PAD},  {"cls_token", FH_SPECIAL_CLS}, {"sep_token", FH_SPECIAL_SEP},
                  {"mask_token", FH_SPECIAL_MASK}};
     for (size_t i = 0; i < FH_COUNT(named); i++) {
         fh_hf_hit hit;
@@ -75,16 +74,13 @@ static fh_status read_named_tokens(const reading *in, const fh_hf_view *v) {
     return FH_OK;
 }
 
-static int compare_str(const void *a, const void *b) {
-    return fh_str_cmp(*(const fh_str *)a, *(const fh_str *)b);
-}
+static int compare_str(const void *a, const void *b) { return fh_str_cmp(*(const fh_str *)a, *(const fh_str *)b); }
 
 /* A list of tokens, or an object of them (names are of no use here). */
 static fh_status read_extra(const reading *in, const fh_hf_view *v) {
     fh_hf_hit hit;
     fh_tokenizer_config *c = in->c;
-    if (fh_hf_find(v, "additional_special_tokens|extra_special_tokens", &hit) != FH_HF_PRESENT)
-        return FH_OK;
+    if (fh_hf_find(v, "additional_special_tokens|extra_special_tokens", &hit) != FH_HF_PRESENT) return FH_OK;
     const fh_json_node *list = hit.node;
     if ((list->kind != FH_JSON_ARRAY && list->kind != FH_JSON_OBJECT) || list->n_child > MAX_EXTRA)
         return fh_hf_fail(v, &hit, "a list of at most 65536 tokens", in->err);
@@ -103,8 +99,7 @@ static fh_status read_extra(const reading *in, const fh_hf_view *v) {
 }
 
 /* Which ids stand already: a bit each, so that checking stays linear. */
-static fh_status take_id(const reading *in, uint8_t *seen, const fh_json_node *n, uint64_t id,
-                         const char *file) {
+static fh_status take_id(const reading *in, uint8_t *seen, const fh_json_node *n, uint64_t id, const char *file) {
     if (id >= FH_VOCAB_MAX_ID)
         return fh_fail_at(in->err, FH_ERR_LIMIT, n->offset, "%s: token id %llu, at most %u", file,
                           (unsigned long long)id, FH_VOCAB_MAX_ID - 1);
@@ -122,8 +117,8 @@ static bool is_special(const reading *in, fh_str text) {
     return c->n_extra > 0 && bsearch(&text, in->sorted, c->n_extra, sizeof text, compare_str);
 }
 
-static fh_status read_added(const reading *in, const fh_hf_view *v, const fh_json_node *list,
-                            bool by_id, uint8_t *seen) {
+static fh_status read_added(const reading *in, const fh_hf_view *v, const fh_json_node *list, bool by_id,
+                            uint8_t *seen) {
     fh_tokenizer_config *c = in->c;
     fh_token_entry *item = fh_arena_alloc(&c->arena, list->n_child, sizeof *item);
     if (!item) return fh_arena_fail(&c->arena, in->err);
@@ -132,9 +127,8 @@ static fh_status read_added(const reading *in, const fh_hf_view *v, const fh_jso
         fh_hf_hit hit = {e, FH_STR("added_tokens_decoder"), e->key};
         uint64_t id;
         if (by_id ? !fh_str_u64(e->key, &id) : !fh_json_to_u64(e, &id))
-            return fh_fail_at(in->err, FH_ERR_FORMAT, e->offset,
-                              "%s: the id of '%.*s' should be a whole number", v->file,
-                              FH_STR_ARG(e->key));
+            return fh_fail_at(in->err, FH_ERR_FORMAT, e->offset, "%s: the id of '%.*s' should be a whole number",
+                              v->file, FH_STR_ARG(e->key));
         FH_TRY(take_id(in, seen, e, id, v->file));
         item[n].id = (uint32_t)id;
         if (by_id) {
@@ -151,12 +145,10 @@ static fh_status read_added(const reading *in, const fh_hf_view *v, const fh_jso
 }
 
 /* by_id: {"5": {"content": "x"}} of a config; otherwise {"x": 5} of added_tokens.json. */
-static fh_status read_added_list(const reading *in, const fh_hf_view *v, const fh_json_node *list,
-                                 bool by_id) {
+static fh_status read_added_list(const reading *in, const fh_hf_view *v, const fh_json_node *list, bool by_id) {
     if (!fh_json_is(list, FH_JSON_OBJECT) || list->n_child > FH_VOCAB_MAX_ADDED)
         return fh_fail_at(in->err, FH_ERR_FORMAT, list->offset,
-                          "%s: added tokens should be an object of at most %u entries", v->file,
-                          FH_VOCAB_MAX_ADDED);
+                          "%s: added tokens should be an object of at most %u entries", v->file, FH_VOCAB_MAX_ADDED);
     uint8_t *seen = fh_alloc_zero(FH_VOCAB_MAX_ID / 8, 1);
     if (!seen) return fh_fail_memory(in->err, FH_VOCAB_MAX_ID / 8);
     fh_status s = read_added(in, v, list, by_id, seen);
@@ -180,8 +172,7 @@ static fh_status put_template(const reading *in, fh_str name, fh_str text) {
         if (!c->templates) return fh_arena_fail(&c->arena, in->err);
     }
     while (at < c->n_template && !fh_str_eq(c->templates[at].name, name)) at++;
-    if (at == MAX_TEMPLATES)
-        return fh_fail(in->err, FH_ERR_LIMIT, "more than %u chat templates", MAX_TEMPLATES);
+    if (at == MAX_TEMPLATES) return fh_fail(in->err, FH_ERR_LIMIT, "more than %u chat templates", MAX_TEMPLATES);
     c->templates[at] = t;
     if (at == c->n_template) c->n_template++;
     return FH_OK;
@@ -200,9 +191,9 @@ static fh_status read_templates(const reading *in, const fh_hf_view *v) {
     for (const fh_json_node *e = fh_json_first(list); e; e = fh_json_after(list, e)) {
         hit.node = e;
         name = e->key;
-        bool ok = named ? fh_json_to_str(e, &text)
-                        : fh_json_to_str(fh_json_get(e, "name"), &name) &&
-                              fh_json_to_str(fh_json_get(e, "template"), &text);
+        bool ok =
+            named ? fh_json_to_str(e, &text)
+                  : fh_json_to_str(fh_json_get(e, "name"), &name) && fh_json_to_str(fh_json_get(e, "template"), &text);
         if (!ok) return fh_hf_fail(v, &hit, "a list of {\"name\", \"template\"}", in->err);
         FH_TRY(put_template(in, name, text));
     }
@@ -278,11 +269,9 @@ static fh_status apply_template_json(reading *in, const fh_json_node *root) {
     return in->c->n_template > 0 ? FH_OK : read_templates(in, &v);
 }
 
-static fh_status apply(reading *in, fh_str json, const char *file,
-                       fh_status (*how)(reading *, const fh_json_node *)) {
-    fh_json_options opt = {.max_bytes = ((size_t)8 << 20) + 4 * json.len,
-                           .allow_nonfinite = true,
-                           .allow_duplicate_keys = true};
+static fh_status apply(reading *in, fh_str json, const char *file, fh_status (*how)(reading *, const fh_json_node *)) {
+    fh_json_options opt = {
+        .max_bytes = ((size_t)8 << 20) + 4 * json.len, .allow_nonfinite = true, .allow_duplicate_keys = true};
     fh_json *doc;
     FH_TRY(fh_json_parse(&doc, json, &opt, in->err));
     const fh_json_node *root = fh_json_root(doc);
@@ -342,8 +331,7 @@ static fh_status read_json_files(reading *in, const char *folder, fh_buf *buf) {
         FH_TRY(read_file(in, folder, name, buf, &there));
         if (!there) continue;
         fh_status s = apply(in, fh_buf_str(buf), files[i].name, files[i].how);
-        if (s != FH_OK && fh_path_join(path, folder, name, NULL) == FH_OK)
-            fh_err_set_path(in->err, path);
+        if (s != FH_OK && fh_path_join(path, folder, name, NULL) == FH_OK) fh_err_set_path(in->err, path);
         if (s != FH_OK) return s;
     }
     return FH_OK;
@@ -388,8 +376,7 @@ void fh_tokenizer_config_free(fh_tokenizer_config *c) {
     fh_free(c);
 }
 
-const fh_chat_template *fh_tokenizer_config_find_template(const fh_tokenizer_config *c,
-                                                          const char *name) {
+const fh_chat_template *fh_tokenizer_config_find_template(const fh_tokenizer_config *c, const char *name) {
     for (uint32_t i = 0; i < c->n_template; i++)
         if (fh_str_is(c->templates[i].name, name)) return &c->templates[i];
     return NULL;

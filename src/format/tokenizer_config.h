@@ -29,12 +29,12 @@ typedef struct fh_chat_template {
 } fh_chat_template;
 
 typedef struct fh_tokenizer_config {
-    fh_str tokenizer_class; /* "" when absent */
+    fh_str tokenizer_class;                     /* "" when absent */
     fh_token_text special[FH_SPECIAL_MASK + 1]; /* unk, bos, eos, pad, cls, sep, mask */
     fh_tri add_bos, add_eos, add_prefix_space, clean_up_spaces, legacy, lower_case, strip_accents;
     fh_tri split_special; /* special tokens in plain text are text */
     bool has_max_length;
-    double max_length; /* model_max_length; published files write 1e30 for "none" */
+    double max_length;     /* model_max_length; published files write 1e30 for "none" */
     fh_token_entry *added; /* [n_added] by id as in the file; ids differ */
     uint32_t n_added;
     fh_str *extra; /* [n_extra] additional special tokens */

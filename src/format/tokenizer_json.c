@@ -35,13 +35,11 @@ typedef struct reading {
     uint64_t unk_offset;
 } reading;
 
-static const char *const PARTS[FH_TOKENIZER_PART_COUNT] = {
-    "normalizer", "pre_tokenizer", "post_processor", "decoder", "truncation", "padding"};
+static const char *const PARTS[FH_TOKENIZER_PART_COUNT] = {"normalizer", "pre_tokenizer", "post_processor",
+                                                           "decoder",    "truncation",    "padding"};
 
-static fh_status bad(const reading *in, const fh_json_event *ev, const char *what,
-                     const char *should) {
-    return fh_fail_at(in->err, FH_ERR_FORMAT, ev->offset, "tokenizer: '%s' should be %s", what,
-                      should);
+static fh_status bad(const reading *in, const fh_json_event *ev, const char *what, const char *should) {
+    return fh_fail_at(in->err, FH_ERR_FORMAT, ev->offset, "tokenizer: '%s' should be %s", what, should);
 }
 
 static fh_status twice(const reading *in, const fh_json_event *ev, const char *what) {
@@ -101,8 +99,7 @@ static fh_status read_vocab_array(reading *in, fh_json_reader *r) {
         FH_TRY(fh_json_expect(r, FH_JSON_STRING, &ev, "piece in model.vocab", in->err));
         FH_TRY(fh_vocab_put(in->v, id, ev.text, FH_TOKEN_NORMAL, ev.offset, in->err));
         FH_TRY(fh_json_expect(r, FH_JSON_NUMBER, &ev, "score in model.vocab", in->err));
-        if (!fh_json_text_f64(ev.text, &score))
-            return bad(in, &ev, "score in model.vocab", "a finite number");
+        if (!fh_json_text_f64(ev.text, &score)) return bad(in, &ev, "score in model.vocab", "a finite number");
         FH_TRY(fh_vocab_put_score(in->v, id, score, ev.offset, in->err));
         FH_TRY(fh_json_expect(r, FH_JSON_ARRAY_END, &ev, "end of a model.vocab entry", in->err));
     }
@@ -125,11 +122,9 @@ static fh_status read_vocab(reading *in, fh_json_reader *r) {
 static fh_status put_merge_text(reading *in, const fh_json_event *ev) {
     size_t at, again;
     if (fh_str_starts(ev->text, "#version")) return FH_OK;
-    if (!fh_str_find(ev->text, ' ', &at) ||
-        fh_str_find(fh_str_drop(ev->text, at + 1), ' ', &again))
+    if (!fh_str_find(ev->text, ' ', &at) || fh_str_find(fh_str_drop(ev->text, at + 1), ' ', &again))
         return bad(in, ev, "entry of model.merges", "two parts with one space between them");
-    return fh_vocab_put_merge(in->v, fh_str_first(ev->text, at), fh_str_drop(ev->text, at + 1),
-                              ev->offset, in->err);
+    return fh_vocab_put_merge(in->v, fh_str_first(ev->text, at), fh_str_drop(ev->text, at + 1), ev->offset, in->err);
 }
 
 /* Behind "[" of one pair. The left part may live in the reader's scratch, so it is copied. */
@@ -158,8 +153,7 @@ static fh_status read_merges(reading *in, fh_json_reader *r) {
             break;
         }
         spelling = ev.kind;
-        s = ev.kind == FH_JSON_STRING ? put_merge_text(in, &ev)
-                                      : put_merge_pair(in, r, &left, ev.offset);
+        s = ev.kind == FH_JSON_STRING ? put_merge_text(in, &ev) : put_merge_pair(in, r, &left, ev.offset);
     }
     fh_buf_release(&left);
     return s;
@@ -187,8 +181,7 @@ static fh_status read_added_flag(reading *in, fh_json_reader *r, fh_str key, add
     for (size_t i = 0; i < FH_COUNT(FLAGS); i++) {
         if (!fh_str_is(key, FLAGS[i].name)) continue;
         FH_TRY(fh_json_next(r, &ev, in->err));
-        if (ev.kind != FH_JSON_TRUE && ev.kind != FH_JSON_FALSE)
-            return bad(in, &ev, FLAGS[i].name, "true or false");
+        if (ev.kind != FH_JSON_TRUE && ev.kind != FH_JSON_FALSE) return bad(in, &ev, FLAGS[i].name, "true or false");
         a->seen |= FLAGS[i].flag;
         a->flags &= ~FLAGS[i].flag;
         if (ev.kind == FH_JSON_TRUE) a->flags |= FLAGS[i].flag;
@@ -199,8 +192,7 @@ static fh_status read_added_flag(reading *in, fh_json_reader *r, fh_str key, add
 }
 
 /* Behind "{" of one added token. */
-static fh_status read_added_entry(reading *in, fh_json_reader *r, fh_buf *content,
-                                  uint64_t offset) {
+static fh_status read_added_entry(reading *in, fh_json_reader *r, fh_buf *content, uint64_t offset) {
     fh_json_event ev;
     added_entry a = {.offset = offset};
     fh_buf_clear(content);
@@ -225,8 +217,7 @@ static fh_status read_added_entry(reading *in, fh_json_reader *r, fh_buf *conten
     if (!a.has_id || !a.has_content)
         return fh_fail_at(in->err, FH_ERR_FORMAT, offset, "tokenizer: an added token without '%s'",
                           a.has_id ? "content" : "id");
-    if (!(a.seen & FH_ADDED_NORMALIZED) && !(a.flags & FH_ADDED_SPECIAL))
-        a.flags |= FH_ADDED_NORMALIZED;
+    if (!(a.seen & FH_ADDED_NORMALIZED) && !(a.flags & FH_ADDED_SPECIAL)) a.flags |= FH_ADDED_NORMALIZED;
     return fh_vocab_put_added(in->v, a.id, fh_buf_str(content), a.flags, offset, in->err);
 }
 
@@ -237,9 +228,8 @@ static fh_status read_added(reading *in, fh_json_reader *r) {
     fh_status s = fh_json_expect(r, FH_JSON_ARRAY, &ev, "added_tokens", in->err);
     while (s == FH_OK && (s = fh_json_next(r, &ev, in->err)) == FH_OK) {
         if (ev.kind == FH_JSON_ARRAY_END) break;
-        s = ev.kind == FH_JSON_OBJECT
-                ? read_added_entry(in, r, &content, ev.offset)
-                : bad(in, &ev, "entry of added_tokens", "an object");
+        s = ev.kind == FH_JSON_OBJECT ? read_added_entry(in, r, &content, ev.offset)
+                                      : bad(in, &ev, "entry of added_tokens", "an object");
     }
     fh_buf_release(&content);
     return s;
@@ -263,8 +253,8 @@ static fh_status read_kind(reading *in, fh_json_reader *r) {
         in->has_kind = true;
         return FH_OK;
     }
-    return fh_fail_at(in->err, FH_ERR_UNSUPPORTED, ev.offset,
-                      "tokenizer: model.type '%.*s' is not known", FH_STR_ARG(ev.text));
+    return fh_fail_at(in->err, FH_ERR_UNSUPPORTED, ev.offset, "tokenizer: model.type '%.*s' is not known",
+                      FH_STR_ARG(ev.text));
 }
 
 static fh_status read_flag(reading *in, fh_json_reader *r, const char *what, bool *out) {
@@ -277,8 +267,7 @@ static fh_status read_flag(reading *in, fh_json_reader *r, const char *what, boo
 }
 
 /* null is the empty string */
-static fh_status read_text(reading *in, fh_json_reader *r, const char *what, fh_str *out,
-                           uint64_t *offset) {
+static fh_status read_text(reading *in, fh_json_reader *r, const char *what, fh_str *out, uint64_t *offset) {
     fh_json_event ev;
     FH_TRY(fh_json_next(r, &ev, in->err));
     *offset = ev.offset;
@@ -335,21 +324,17 @@ static fh_status read_model_key(reading *in, fh_json_reader *r, fh_str key) {
     if (fh_str_is(key, "vocab")) return read_vocab(in, r);
     if (fh_str_is(key, "merges")) return note_later(in, r, "model.merges", &in->merges);
     if (fh_str_is(key, "unk_id")) return read_unk_id(in, r);
-    if (fh_str_is(key, "unk_token"))
-        return read_text(in, r, "model.unk_token", &in->unk_piece, &in->unk_offset);
+    if (fh_str_is(key, "unk_token")) return read_text(in, r, "model.unk_token", &in->unk_piece, &in->unk_offset);
     if (fh_str_is(key, "continuing_subword_prefix")) {
         in->has_prefix = true;
         return read_text(in, r, "model.continuing_subword_prefix", &v->continuing_prefix, &at);
     }
-    if (fh_str_is(key, "end_of_word_suffix"))
-        return read_text(in, r, "model.end_of_word_suffix", &v->end_suffix, &at);
+    if (fh_str_is(key, "end_of_word_suffix")) return read_text(in, r, "model.end_of_word_suffix", &v->end_suffix, &at);
     if (fh_str_is(key, "dropout")) return read_dropout(in, r);
     if (fh_str_is(key, "max_input_chars_per_word")) return read_max_chars(in, r);
     if (fh_str_is(key, "fuse_unk")) return read_flag(in, r, "model.fuse_unk", &v->fuse_unk);
-    if (fh_str_is(key, "byte_fallback"))
-        return read_flag(in, r, "model.byte_fallback", &v->byte_fallback);
-    if (fh_str_is(key, "ignore_merges"))
-        return read_flag(in, r, "model.ignore_merges", &v->ignore_merges);
+    if (fh_str_is(key, "byte_fallback")) return read_flag(in, r, "model.byte_fallback", &v->byte_fallback);
+    if (fh_str_is(key, "ignore_merges")) return read_flag(in, r, "model.ignore_merges", &v->ignore_merges);
     fh_json_event ev;
     FH_TRY(fh_json_next(r, &ev, in->err));
     return fh_json_skip(r, &ev, in->err);
@@ -391,8 +376,7 @@ static fh_status read_file(reading *in, fh_json_reader *r) {
     return fh_json_expect(r, FH_JSON_END, &ev, "end of tokenizer.json", in->err);
 }
 
-static fh_status read_later(reading *in, const later *what,
-                            fh_status (*read)(reading *, fh_json_reader *)) {
+static fh_status read_later(reading *in, const later *what, fh_status (*read)(reading *, fh_json_reader *)) {
     fh_json_reader r;
     if (!what->text.ptr) return FH_OK;
     /* The reader sees the file up to the end of the value, so that its offsets are those of the file. */
@@ -406,8 +390,8 @@ static fh_status read_later(reading *in, const later *what,
 /* The order in which the reference tries models that have no "type". */
 static void guess_kind(reading *in) {
     if (in->has_kind) return;
-    in->kind = in->array_vocab     ? FH_VOCAB_UNIGRAM
-               : in->merges.text.ptr ? FH_VOCAB_BPE
+    in->kind = in->array_vocab                       ? FH_VOCAB_UNIGRAM
+               : in->merges.text.ptr                 ? FH_VOCAB_BPE
                : in->has_max_chars || in->has_prefix ? FH_VOCAB_WORDPIECE
                                                      : FH_VOCAB_WORDLEVEL;
 }
@@ -415,8 +399,7 @@ static void guess_kind(reading *in) {
 static fh_status finish_model(reading *in) {
     fh_vocab *v = in->v;
     if (!in->has_model || !in->has_vocab)
-        return fh_fail(in->err, FH_ERR_FORMAT, "tokenizer: no '%s'",
-                       in->has_model ? "model.vocab" : "model");
+        return fh_fail(in->err, FH_ERR_FORMAT, "tokenizer: no '%s'", in->has_model ? "model.vocab" : "model");
     guess_kind(in);
     v->kind = in->kind;
     if (in->array_vocab != (in->kind == FH_VOCAB_UNIGRAM))
@@ -430,8 +413,7 @@ static fh_status finish_model(reading *in) {
     FH_TRY(fh_vocab_index(v, in->kind != FH_VOCAB_UNIGRAM, in->err));
     if (in->kind == FH_VOCAB_BPE) FH_TRY(read_later(in, &in->merges, read_merges));
     if (in->has_unk_id && in->kind == FH_VOCAB_UNIGRAM)
-        return fh_vocab_put_special(v, FH_SPECIAL_UNK, in->unk_id, "model.unk_id", in->unk_offset,
-                                    in->err);
+        return fh_vocab_put_special(v, FH_SPECIAL_UNK, in->unk_id, "model.unk_id", in->unk_offset, in->err);
     return FH_OK;
 }
 
@@ -447,8 +429,7 @@ static fh_status read_all(reading *in) {
     FH_TRY(finish_model(in));
     FH_TRY(read_later(in, &in->added, read_added));
     /* As in the reference, an unknown token that is no token means that there is none. */
-    if (in->kind != FH_VOCAB_UNIGRAM && in->unk_piece.len > 0 &&
-        fh_vocab_find(in->v, in->unk_piece, &id))
+    if (in->kind != FH_VOCAB_UNIGRAM && in->unk_piece.len > 0 && fh_vocab_find(in->v, in->unk_piece, &id))
         in->v->special[FH_SPECIAL_UNK] = id;
     return fh_vocab_finish(in->v, in->err);
 }

@@ -43,8 +43,8 @@ static void sip_round(sip *s) {
 
 static uint64_t hash_of(const uint64_t key[2], fh_str piece) {
     const uint8_t *p = (const uint8_t *)piece.ptr;
-    sip s = {key[0] ^ 0x736f6d6570736575u, key[1] ^ 0x646f72616e646f6du,
-             key[0] ^ 0x6c7967656e657261u, key[1] ^ 0x7465646279746573u};
+    sip s = {key[0] ^ 0x736f6d6570736575u, key[1] ^ 0x646f72616e646f6du, key[0] ^ 0x6c7967656e657261u,
+             key[1] ^ 0x7465646279746573u};
     size_t left = piece.len;
     for (; left >= 8; left -= 8, p += 8) {
         uint64_t m = fh_load_u64(p);
@@ -97,8 +97,7 @@ static fh_status insert(fh_vocab *v, uint32_t id, bool unique, fh_err *err) {
         uint32_t old = (s & SLOT_ID) - 1;
         if (unique) {
             fh_str p = piece_at(v, id);
-            return fh_fail(err, FH_ERR_FORMAT, "vocabulary: '%.*s' has two ids, %u and %u",
-                           FH_STR_ARG(p), old, id);
+            return fh_fail(err, FH_ERR_FORMAT, "vocabulary: '%.*s' has two ids, %u and %u", FH_STR_ARG(p), old, id);
         }
         if (is_plain(v, old) != is_plain(v, id) ? is_plain(v, old) : old > id) return FH_OK;
     }
@@ -127,9 +126,7 @@ static fh_status build_table(fh_vocab *v, uint32_t n, bool unique, fh_err *err) 
     return FH_OK;
 }
 
-fh_status fh_vocab_index(fh_vocab *v, bool unique, fh_err *err) {
-    return build_table(v, v->n_token, unique, err);
-}
+fh_status fh_vocab_index(fh_vocab *v, bool unique, fh_err *err) { return build_table(v, v->n_token, unique, err); }
 
 fh_str fh_vocab_piece(const fh_vocab *v, uint32_t id) {
     if (id >= v->n_id || v->type[id] == FH_TOKEN_NONE) return FH_STR("");
@@ -141,15 +138,14 @@ fh_token_type fh_vocab_type(const fh_vocab *v, uint32_t id) {
 }
 
 const char *fh_vocab_kind_name(fh_vocab_kind k) {
-    static const char *const names[] = {"bpe",     "bpe-ranks", "bpe-scores",
-                                        "unigram", "wordpiece", "wordlevel"};
+    static const char *const names[] = {"bpe", "bpe-ranks", "bpe-scores", "unigram", "wordpiece", "wordlevel"};
     return (size_t)k < FH_COUNT(names) ? names[k] : "?";
 }
 
 const char *fh_vocab_special_name(fh_vocab_special s) {
-    static const char *const names[FH_SPECIAL_COUNT] = {
-        "unk", "bos", "eos", "pad", "cls", "sep", "mask", "eot", "eom", "fim_prefix",
-        "fim_suffix", "fim_middle", "fim_pad", "fim_repo", "fim_file"};
+    static const char *const names[FH_SPECIAL_COUNT] = {"unk",        "bos",        "eos",     "pad",      "cls",
+                                                        "sep",        "mask",       "eot",     "eom",      "fim_prefix",
+                                                        "fim_suffix", "fim_middle", "fim_pad", "fim_repo", "fim_file"};
     return (size_t)s < FH_COUNT(names) ? names[s] : "?";
 }
 
@@ -242,17 +238,15 @@ static fh_status set_capacity(fh_vocab *v, uint32_t cap, bool scores, fh_err *er
 
 fh_status fh_vocab_reserve(fh_vocab *v, uint32_t n_id, bool scores, fh_err *err) {
     if (n_id > FH_VOCAB_MAX_ID)
-        return fh_fail(err, FH_ERR_LIMIT, "vocabulary: %u tokens, at most %u are possible", n_id,
-                       FH_VOCAB_MAX_ID);
+        return fh_fail(err, FH_ERR_LIMIT, "vocabulary: %u tokens, at most %u are possible", n_id, FH_VOCAB_MAX_ID);
     if (n_id <= v->cap_id && (!scores || v->score)) return FH_OK;
     return set_capacity(v, FH_MAX(n_id, FH_MAX(v->cap_id, 1u)), scores, err);
 }
 
-fh_status fh_vocab_put_text(fh_vocab *v, fh_str piece, uint64_t offset, fh_vocab_span *out,
-                            fh_err *err) {
+fh_status fh_vocab_put_text(fh_vocab *v, fh_str piece, uint64_t offset, fh_vocab_span *out, fh_err *err) {
     if (piece.len > FH_VOCAB_MAX_PIECE)
-        return fh_fail_at(err, FH_ERR_LIMIT, offset, "vocabulary: a token of %zu bytes, at most %u",
-                          piece.len, FH_VOCAB_MAX_PIECE);
+        return fh_fail_at(err, FH_ERR_LIMIT, offset, "vocabulary: a token of %zu bytes, at most %u", piece.len,
+                          FH_VOCAB_MAX_PIECE);
     size_t at = v->text.len;
     fh_buf_add_str(&v->text, piece);
     FH_TRY(fh_buf_check(&v->text, err));
@@ -260,20 +254,18 @@ fh_status fh_vocab_put_text(fh_vocab *v, fh_str piece, uint64_t offset, fh_vocab
     return FH_OK;
 }
 
-fh_status fh_vocab_put_span(fh_vocab *v, uint64_t id, fh_vocab_span span, fh_token_type type,
-                            uint64_t offset, fh_err *err) {
+fh_status fh_vocab_put_span(fh_vocab *v, uint64_t id, fh_vocab_span span, fh_token_type type, uint64_t offset,
+                            fh_err *err) {
     fh_str piece = {(const char *)v->text.ptr + span.at, span.len};
     if (id >= FH_VOCAB_MAX_ID)
-        return fh_fail_at(err, FH_ERR_LIMIT, offset,
-                          "vocabulary: id %llu of '%.*s' is out of range, at most %u",
+        return fh_fail_at(err, FH_ERR_LIMIT, offset, "vocabulary: id %llu of '%.*s' is out of range, at most %u",
                           (unsigned long long)id, FH_STR_ARG(piece), FH_VOCAB_MAX_ID - 1);
     uint32_t i = (uint32_t)id;
     if (i >= v->cap_id) FH_TRY(set_capacity(v, grown(v->cap_id, i + 1, FH_VOCAB_MAX_ID), false, err));
     if (v->type[i] != FH_TOKEN_NONE) {
         fh_str old = piece_at(v, i);
-        return fh_fail_at(err, FH_ERR_FORMAT, offset,
-                          "vocabulary: id %u stands for both '%.*s' and '%.*s'", i, FH_STR_ARG(old),
-                          FH_STR_ARG(piece));
+        return fh_fail_at(err, FH_ERR_FORMAT, offset, "vocabulary: id %u stands for both '%.*s' and '%.*s'", i,
+                          FH_STR_ARG(old), FH_STR_ARG(piece));
     }
     v->span[i] = span;
     v->type[i] = (uint8_t)type;
@@ -282,8 +274,7 @@ fh_status fh_vocab_put_span(fh_vocab *v, uint64_t id, fh_vocab_span span, fh_tok
     return FH_OK;
 }
 
-fh_status fh_vocab_put(fh_vocab *v, uint64_t id, fh_str piece, fh_token_type type, uint64_t offset,
-                       fh_err *err) {
+fh_status fh_vocab_put(fh_vocab *v, uint64_t id, fh_str piece, fh_token_type type, uint64_t offset, fh_err *err) {
     fh_vocab_span span;
     FH_TRY(fh_vocab_put_text(v, piece, offset, &span, err));
     return fh_vocab_put_span(v, id, span, type, offset, err);
@@ -292,19 +283,18 @@ fh_status fh_vocab_put(fh_vocab *v, uint64_t id, fh_str piece, fh_token_type typ
 fh_status fh_vocab_put_score(fh_vocab *v, uint32_t id, double score, uint64_t offset, fh_err *err) {
     if (!isfinite(score)) {
         fh_str p = fh_vocab_piece(v, id);
-        return fh_fail_at(err, FH_ERR_FORMAT, offset, "vocabulary: the score of '%.*s' is not finite",
-                          FH_STR_ARG(p));
+        return fh_fail_at(err, FH_ERR_FORMAT, offset, "vocabulary: the score of '%.*s' is not finite", FH_STR_ARG(p));
     }
     if (!v->score) FH_TRY(set_capacity(v, v->cap_id, true, err));
     v->score[id] = score;
     return FH_OK;
 }
 
-static fh_status find_part(const fh_vocab *v, fh_str part, const char *what, uint32_t *id,
-                           uint64_t offset, fh_err *err) {
+static fh_status find_part(const fh_vocab *v, fh_str part, const char *what, uint32_t *id, uint64_t offset,
+                           fh_err *err) {
     if (fh_vocab_find(v, part, id)) return FH_OK;
-    return fh_fail_at(err, FH_ERR_FORMAT, offset, "vocabulary: merge %u: the %s '%.*s' is no token",
-                      v->n_merge, what, FH_STR_ARG(part));
+    return fh_fail_at(err, FH_ERR_FORMAT, offset, "vocabulary: merge %u: the %s '%.*s' is no token", v->n_merge, what,
+                      FH_STR_ARG(part));
 }
 
 fh_status fh_vocab_put_merge(fh_vocab *v, fh_str left, fh_str right, uint64_t offset, fh_err *err) {
@@ -341,8 +331,7 @@ fh_status fh_vocab_put_merge(fh_vocab *v, fh_str left, fh_str right, uint64_t of
 
 static fh_status list_added(fh_vocab *v, uint32_t id, uint32_t flags, uint64_t offset, fh_err *err) {
     if (v->n_added == FH_VOCAB_MAX_ADDED)
-        return fh_fail_at(err, FH_ERR_LIMIT, offset, "vocabulary: more than %u added tokens",
-                          FH_VOCAB_MAX_ADDED);
+        return fh_fail_at(err, FH_ERR_LIMIT, offset, "vocabulary: more than %u added tokens", FH_VOCAB_MAX_ADDED);
     if (v->n_added == v->cap_added) {
         void *p = v->added;
         uint32_t cap = grown(v->cap_added, v->n_added + 1, FH_VOCAB_MAX_ADDED);
@@ -355,15 +344,13 @@ static fh_status list_added(fh_vocab *v, uint32_t id, uint32_t flags, uint64_t o
 }
 
 /* A token that only the list of added tokens has: it is stored, and found from now on. */
-static fh_status add_piece(fh_vocab *v, uint64_t id, fh_str text, fh_token_type type,
-                           uint64_t offset, fh_err *err) {
+static fh_status add_piece(fh_vocab *v, uint64_t id, fh_str text, fh_token_type type, uint64_t offset, fh_err *err) {
     FH_TRY(fh_vocab_put(v, id, text, type, offset, err));
     if (v->n_slot / 3 * 2 <= v->n_token) return build_table(v, v->n_token, false, err);
     return insert(v, (uint32_t)id, false, err);
 }
 
-fh_status fh_vocab_put_added(fh_vocab *v, uint64_t id, fh_str text, uint32_t flags, uint64_t offset,
-                             fh_err *err) {
+fh_status fh_vocab_put_added(fh_vocab *v, uint64_t id, fh_str text, uint32_t flags, uint64_t offset, fh_err *err) {
     fh_token_type type = flags & FH_ADDED_SPECIAL ? FH_TOKEN_CONTROL : FH_TOKEN_USER_DEFINED;
     uint32_t known, use = (uint32_t)id;
     if (text.len == 0) {
@@ -400,16 +387,16 @@ fh_status fh_vocab_put_charsmap(fh_vocab *v, fh_bytes blob, uint64_t offset, fh_
     fh_bytes trie, texts;
     if (blob.len == 0) return FH_OK;
     if (!fh_charsmap_split(blob, &trie, &texts))
-        return fh_fail_at(err, FH_ERR_FORMAT, offset,
-                          "precompiled_charsmap: %zu bytes that are no trie and its texts", blob.len);
+        return fh_fail_at(err, FH_ERR_FORMAT, offset, "precompiled_charsmap: %zu bytes that are no trie and its texts",
+                          blob.len);
     fh_str copy;
     FH_TRY(fh_vocab_copy(v, fh_str_of_bytes(blob), &copy, err));
     v->charsmap = fh_bytes_of(copy);
     return FH_OK;
 }
 
-fh_status fh_vocab_put_special(fh_vocab *v, fh_vocab_special which, uint64_t id, const char *what,
-                               uint64_t offset, fh_err *err) {
+fh_status fh_vocab_put_special(fh_vocab *v, fh_vocab_special which, uint64_t id, const char *what, uint64_t offset,
+                               fh_err *err) {
     if (id >= v->n_id || v->type[id] == FH_TOKEN_NONE)
         return fh_fail_at(err, FH_ERR_FORMAT, offset, "'%s' is %llu, but no token has this id", what,
                           (unsigned long long)id);
@@ -427,10 +414,11 @@ static fh_status fill_bytes(fh_vocab *v, fh_err *err) {
         if (!fh_vocab_parse_byte(p, &b))
             return fh_fail(err, FH_ERR_FORMAT,
                            "vocabulary: token %u is of the type byte, but '%.*s' is not '<0x00>' to "
-                           "'<0xFF>'", id, FH_STR_ARG(p));
+                           "'<0xFF>'",
+                           id, FH_STR_ARG(p));
         if (v->byte_id[b] != FH_VOCAB_NO_ID)
-            return fh_fail(err, FH_ERR_FORMAT, "vocabulary: byte 0x%02X has two tokens, %u and %u",
-                           (unsigned)b, v->byte_id[b], id);
+            return fh_fail(err, FH_ERR_FORMAT, "vocabulary: byte 0x%02X has two tokens, %u and %u", (unsigned)b,
+                           v->byte_id[b], id);
         v->byte_id[b] = id;
     }
     for (unsigned b = 0; b < 256; b++) {

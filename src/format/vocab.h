@@ -14,8 +14,8 @@
 /* One more than the largest id. Published vocabularies end at 902 thousand; with this bound no
  * file, however small or sparse its ids, costs more than 16 MiB beyond what it is long. */
 #define FH_VOCAB_MAX_ID (1u << 20)
-#define FH_VOCAB_MAX_PIECE 65535u        /* bytes of one piece */
-#define FH_VOCAB_MAX_ADDED (1u << 17)     /* published vocabularies have up to 33 thousand */
+#define FH_VOCAB_MAX_PIECE 65535u     /* bytes of one piece */
+#define FH_VOCAB_MAX_ADDED (1u << 17) /* published vocabularies have up to 33 thousand */
 #define FH_VOCAB_NO_ID UINT32_MAX
 
 typedef enum fh_vocab_kind {
@@ -66,7 +66,7 @@ enum {
     FH_ADDED_SINGLE_WORD = 2, /* matches only between word boundaries */
     FH_ADDED_LSTRIP = 4,      /* takes the spaces to its left with it */
     FH_ADDED_RSTRIP = 8,
-    FH_ADDED_NORMALIZED = 16  /* is looked for in normalized text */
+    FH_ADDED_NORMALIZED = 16 /* is looked for in normalized text */
 };
 
 /* A token that is cut out of the text before the model sees it. */
@@ -100,15 +100,15 @@ typedef struct fh_vocab {
     uint32_t n_added_ignored; /* in the file, but empty, a repetition, or with an id other than the model's */
     uint32_t special[FH_SPECIAL_COUNT];
     uint32_t n_special_ignored; /* GGUF: special ids that no token has */
-    uint32_t byte_id[256]; /* token for one raw byte, where the vocabulary has such */
+    uint32_t byte_id[256];      /* token for one raw byte, where the vocabulary has such */
 
     /* Model options; what a file does not have stays false, UNSET, empty or 0. */
     bool byte_fallback, fuse_unk, ignore_merges;
     double dropout;
-    uint32_t max_word_chars;                /* WordPiece: longer words become unk */
-    fh_str continuing_prefix, end_suffix;   /* "##", "</w>" */
-    fh_str unk_surface;                     /* SentencePiece: what unk decodes to */
-    fh_tri add_bos, add_eos, add_sep;       /* GGUF */
+    uint32_t max_word_chars;              /* WordPiece: longer words become unk */
+    fh_str continuing_prefix, end_suffix; /* "##", "</w>" */
+    fh_str unk_surface;                   /* SentencePiece: what unk decodes to */
+    fh_tri add_bos, add_eos, add_sep;     /* GGUF */
     fh_tri add_space_prefix, remove_extra_spaces, escape_spaces, space_as_suffix;
     fh_bytes charsmap; /* precompiled normalizer, checked by fh_charsmap_split; empty = none */
     fh_str pre;        /* GGUF: name of the pre-tokenizer; tekken: the pattern itself */
@@ -145,8 +145,7 @@ bool fh_charsmap_split(fh_bytes blob, fh_bytes *trie, fh_bytes *texts);
 FH_MUST_USE fh_status fh_vocab_new(fh_vocab **out, fh_vocab_kind kind, size_t text_bytes, fh_err *err);
 FH_MUST_USE fh_status fh_vocab_reserve(fh_vocab *v, uint32_t n_id, bool scores, fh_err *err);
 /* Stores the piece; it belongs to no id until fh_vocab_put_span. */
-FH_MUST_USE fh_status fh_vocab_put_text(fh_vocab *v, fh_str piece, uint64_t offset, fh_vocab_span *out,
-                                        fh_err *err);
+FH_MUST_USE fh_status fh_vocab_put_text(fh_vocab *v, fh_str piece, uint64_t offset, fh_vocab_span *out, fh_err *err);
 FH_MUST_USE fh_status fh_vocab_put_span(fh_vocab *v, uint64_t id, fh_vocab_span span, fh_token_type type,
                                         uint64_t offset, fh_err *err);
 FH_MUST_USE fh_status fh_vocab_put(fh_vocab *v, uint64_t id, fh_str piece, fh_token_type type, uint64_t offset,

@@ -49,7 +49,7 @@ static inline int32x4_t dot_four(int8x16_t a, int8x16_t b) {
 void fh_peak_int8_neon(fh_peak_block *x, uint64_t n_iter) {
     int8x16_t a = vld1q_s8((const int8_t *)x->a), b = vld1q_s8((const int8_t *)x->b);
 #define LOAD(k) int32x4_t c##k = vld1q_s32(x->sum.i + 4 * (k));
-#define STEP(k)          \
+#define STEP(k) \
     FH_PEAK_OPAQUE_W(a); \
     c##k = vaddq_s32(c##k, dot_four(a, b));
 #define STORE(k) vst1q_s32(x->sum.i + 4 * (k), c##k);

@@ -12,14 +12,20 @@
 
 #include "base/cursor.h"
 
-static inline float fh_f32_of_bits(uint32_t u) { float f; memcpy(&f, &u, 4); return f; }
-static inline uint32_t fh_f32_bits(float f) { uint32_t u; memcpy(&u, &f, 4); return u; }
+static inline float fh_f32_of_bits(uint32_t u) {
+    float f;
+    memcpy(&f, &u, 4);
+    return f;
+}
+static inline uint32_t fh_f32_bits(float f) {
+    uint32_t u;
+    memcpy(&u, &f, 4);
+    return u;
+}
 
 /* c ? a : b as a mask: gcc turns a conditional with float arithmetic on one side into a branch, and
  * then does not vectorize the loop (f8 types: 2 to 3 against 6 to 10 GB/s, gcc 12). */
-static inline uint32_t fh_select(bool c, uint32_t a, uint32_t b) {
-    return b ^ ((a ^ b) & (0u - (uint32_t)c));
-}
+static inline uint32_t fh_select(bool c, uint32_t a, uint32_t b) { return b ^ ((a ^ b) & (0u - (uint32_t)c)); }
 
 /* Exponent and mantissa (em, sign removed) of a small float to f32 bits. Subnormals: with the
  * exponent of the smallest normal put in front, m/2^mant gains a leading one, which the subtraction

@@ -26,8 +26,7 @@ static inline uint64_t negate(uint64_t levels, unsigned signs) {
 static inline void put8(uint8_t *code, uint64_t eight) { memcpy(code, &eight, 8); }
 
 /* Sixteen groups of 16 codes. */
-static inline void scale16(const uint8_t *restrict code, const float *restrict scale,
-                           float *restrict dst) {
+static inline void scale16(const uint8_t *restrict code, const float *restrict scale, float *restrict dst) {
     for (size_t g = 0; g < 16; g++) {
         const float s = scale[g];
         for (size_t j = 0; j < 16; j++) dst[16 * g + j] = s * (float)(int8_t)code[16 * g + j];
@@ -35,8 +34,7 @@ static inline void scale16(const uint8_t *restrict code, const float *restrict s
 }
 
 /* Eight groups of 32. */
-static inline void scale32(const uint8_t *restrict code, const float *restrict scale,
-                           float *restrict dst) {
+static inline void scale32(const uint8_t *restrict code, const float *restrict scale, float *restrict dst) {
     for (size_t g = 0; g < 8; g++) {
         const float s = scale[g];
         for (size_t j = 0; j < 32; j++) dst[32 * g + j] = s * (float)(int8_t)code[32 * g + j];
@@ -55,8 +53,8 @@ void fh_decode_iq2_xxs(const uint8_t *restrict src, float *restrict dst, size_t 
             const uint32_t top = fh_load_u32(q + 4);
             scale[g] = d * (0.5f + (float)(top >> 28)) * 0.25f;
             for (size_t k = 0; k < 4; k++)
-                put8(code + 32 * g + 8 * k, negate(fh_iq2_levels(fh_iq2_xxs_book[q[k]]),
-                                                   fh_iq_signs((top >> (7 * k)) & 127)));
+                put8(code + 32 * g + 8 * k,
+                     negate(fh_iq2_levels(fh_iq2_xxs_book[q[k]]), fh_iq_signs((top >> (7 * k)) & 127)));
         }
         scale32(code, scale, dst);
     }
@@ -73,8 +71,7 @@ void fh_decode_iq2_xs(const uint8_t *restrict src, float *restrict dst, size_t n
             scale[g] = d * (0.5f + (float)s) * 0.25f;
             for (size_t k = 2 * g; k < 2 * g + 2; k++) {
                 const unsigned q = fh_load_u16(src + 2 + 2 * k);
-                put8(code + 8 * k,
-                     negate(fh_iq2_levels(fh_iq2_xs_book[q & 511]), fh_iq_signs(q >> 9)));
+                put8(code + 8 * k, negate(fh_iq2_levels(fh_iq2_xs_book[q & 511]), fh_iq_signs(q >> 9)));
             }
         }
         scale16(code, scale, dst);
@@ -114,8 +111,7 @@ void fh_decode_iq3_xxs(const uint8_t *restrict src, float *restrict dst, size_t 
             for (size_t k = 0; k < 4; k++) {
                 const uint64_t low = fh_iq3_xxs_levels(fh_iq3_xxs_book[q[2 * k]]);
                 const uint64_t high = fh_iq3_xxs_levels(fh_iq3_xxs_book[q[2 * k + 1]]);
-                put8(code + 32 * g + 8 * k,
-                     negate(low | high << 32, fh_iq_signs((top >> (7 * k)) & 127)));
+                put8(code + 32 * g + 8 * k, negate(low | high << 32, fh_iq_signs((top >> (7 * k)) & 127)));
             }
         }
         scale32(code, scale, dst);
@@ -165,8 +161,7 @@ void fh_decode_iq1_s(const uint8_t *restrict src, float *restrict dst, size_t n)
             const unsigned top = fh_load_u16(src + 34 + 2 * g);
             const float dl = d * (float)(2 * ((top >> 12) & 7) + 1);
             for (size_t k = 0; k < 4; k++)
-                put8_iq1(src[2 + 4 * g + k] | ((top >> (3 * k)) & 7) << 8, top & 0x8000, dl,
-                         dst + 32 * g + 8 * k);
+                put8_iq1(src[2 + 4 * g + k] | ((top >> (3 * k)) & 7) << 8, top & 0x8000, dl, dst + 32 * g + 8 * k);
         }
     }
 }

@@ -38,8 +38,7 @@ void fh_decode_q3_k(const uint8_t *restrict src, float *restrict dst, size_t n) 
             const uint8_t *restrict h = src + 16 * (g % 2);
             const unsigned shift = g / 2 % 4 * 2, bit = g / 2;
             float *restrict y = dst + 16 * g;
-            for (size_t j = 0; j < 16; j++)
-                y[j] = dl * (float)(((q[j] >> shift) & 3) + ((h[j] >> bit) & 1) * 4 - 4);
+            for (size_t j = 0; j < 16; j++) y[j] = dl * (float)(((q[j] >> shift) & 3) + ((h[j] >> bit) & 1) * 4 - 4);
         }
     }
 }
@@ -47,8 +46,7 @@ void fh_decode_q3_k(const uint8_t *restrict src, float *restrict dst, size_t n) 
 /* Eight scales and eight offsets of 6 bits in 12 bytes: groups 0-3 in the low six bits of bytes 0-3
  * and 4-7; of groups 4-7 the low four bits share bytes 8-11 and the high two sit on top of the
  * first eight bytes. */
-static inline void unpack_scales(const uint8_t *restrict s, uint8_t *restrict scale,
-                                 uint8_t *restrict offset) {
+static inline void unpack_scales(const uint8_t *restrict s, uint8_t *restrict scale, uint8_t *restrict offset) {
     for (size_t g = 0; g < 4; g++) {
         scale[g] = s[g] & 63;
         offset[g] = s[g + 4] & 63;

@@ -109,8 +109,7 @@ void fh_decode_q2_0(const uint8_t *restrict src, float *restrict dst, size_t n) 
 
 /* A byte holds five digits of base 3 as a fraction of 256: multiply by 3^k (mod 256), and the next
  * digit is what times 3 carries past 256. `width` bytes give `digits` runs of `width` numbers. */
-static inline void decode_trits(const uint8_t *restrict q, size_t width, size_t digits, float d,
-                                float *restrict dst) {
+static inline void decode_trits(const uint8_t *restrict q, size_t width, size_t digits, float d, float *restrict dst) {
     static const uint8_t power[5] = {1, 3, 9, 27, 81};
     for (size_t k = 0; k < digits; k++) {
         for (size_t j = 0; j < width; j++) {
@@ -146,12 +145,10 @@ void fh_decode_tq2_0(const uint8_t *restrict src, float *restrict dst, size_t n)
 static const float e2m1_twice[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 
 /* The non-linear levels of IQ4_NL and IQ4_XS. */
-static const float iq4_level[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
-                                    1,    13,   25,  38,  53,  69,  89,  113};
+static const float iq4_level[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
 
 /* 32 numbers of 4 bits, each one of 16 levels times d. */
-static inline void decode_levels(const uint8_t *restrict q, const float *restrict level, float d,
-                                 float *restrict dst) {
+static inline void decode_levels(const uint8_t *restrict q, const float *restrict level, float d, float *restrict dst) {
     float value[16];
     for (size_t k = 0; k < 16; k++) value[k] = level[k] * d;
     for (size_t j = 0; j < 16; j++) {
@@ -182,8 +179,7 @@ void fh_decode_nvfp4(const uint8_t *restrict src, float *restrict dst, size_t n)
 }
 
 void fh_decode_iq4_nl(const uint8_t *restrict src, float *restrict dst, size_t n) {
-    for (size_t b = 0; b < n; b++, src += 18, dst += 32)
-        decode_levels(src + 2, iq4_level, load_f16(src), dst);
+    for (size_t b = 0; b < n; b++, src += 18, dst += 32) decode_levels(src + 2, iq4_level, load_f16(src), dst);
 }
 
 /* d, the high two bits of eight scales in 16 bits, their low four bits, then 16 bytes for each 32

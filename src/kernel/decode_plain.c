@@ -12,20 +12,20 @@ void fh_decode_f32(const uint8_t *restrict src, float *restrict dst, size_t n) {
 }
 
 /* One decoder: `bytes` an element, `value` an expression of p, the address of the element. */
-#define DECODE_EACH(name, bytes, value)                                                \
+#define DECODE_EACH(name, bytes, value) \
     void fh_decode_##name(const uint8_t *restrict src, float *restrict dst, size_t n) { \
-        size_t i = 0;                                                                  \
-        for (; i + STEP <= n; i += STEP) {                                             \
-            const uint8_t *restrict at = src + i * (bytes);                            \
-            for (size_t j = 0; j < STEP; j++) {                                        \
-                const uint8_t *p = at + j * (bytes);                                   \
-                dst[i + j] = (value);                                                  \
-            }                                                                          \
-        }                                                                              \
-        for (; i < n; i++) {                                                           \
-            const uint8_t *p = src + i * (bytes);                                      \
-            dst[i] = (value);                                                          \
-        }                                                                              \
+        size_t i = 0; \
+        for (; i + STEP <= n; i += STEP) { \
+            const uint8_t *restrict at = src + i * (bytes); \
+            for (size_t j = 0; j < STEP; j++) { \
+                const uint8_t *p = at + j * (bytes); \
+                dst[i + j] = (value); \
+            } \
+        } \
+        for (; i < n; i++) { \
+            const uint8_t *p = src + i * (bytes); \
+            dst[i] = (value); \
+        } \
     }
 
 DECODE_EACH(f16, 2, fh_widen_f16(fh_load_u16(p)))
@@ -47,8 +47,7 @@ DECODE_EACH(u64, 8, (float)fh_load_u64(p))
 DECODE_EACH(bool, 1, *p ? 1.0f : 0.0f)
 
 /* Four 6-bit numbers in three bytes, first in the lowest bits. */
-static void decode_f6(const uint8_t *restrict src, float *restrict dst, size_t n, int mant,
-                      int bias) {
+static void decode_f6(const uint8_t *restrict src, float *restrict dst, size_t n, int mant, int bias) {
     for (size_t b = 0; b < n; b++, src += 3, dst += 4) {
         uint32_t w = (uint32_t)src[0] | (uint32_t)src[1] << 8 | (uint32_t)src[2] << 16;
         for (int j = 0; j < 4; j++) {
@@ -58,13 +57,9 @@ static void decode_f6(const uint8_t *restrict src, float *restrict dst, size_t n
     }
 }
 
-void fh_decode_f6_e2m3(const uint8_t *restrict src, float *restrict dst, size_t n) {
-    decode_f6(src, dst, n, 3, 1);
-}
+void fh_decode_f6_e2m3(const uint8_t *restrict src, float *restrict dst, size_t n) { decode_f6(src, dst, n, 3, 1); }
 
-void fh_decode_f6_e3m2(const uint8_t *restrict src, float *restrict dst, size_t n) {
-    decode_f6(src, dst, n, 2, 3);
-}
+void fh_decode_f6_e3m2(const uint8_t *restrict src, float *restrict dst, size_t n) { decode_f6(src, dst, n, 2, 3); }
 
 /* Two E2M1 numbers in a byte, first in the low half. */
 void fh_decode_f4(const uint8_t *restrict src, float *restrict dst, size_t n) {

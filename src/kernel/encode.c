@@ -15,12 +15,12 @@ enum { STEP = 16 };
 static inline void store_u8(uint8_t *p, uint8_t v) { *p = v; }
 static inline void store_u16(uint8_t *p, uint16_t v) { memcpy(p, &v, 2); }
 
-#define ENCODE_EACH(name, bytes, store, narrow)                                             \
+#define ENCODE_EACH(name, bytes, store, narrow) \
     static void encode_##name(const float *restrict src, uint8_t *restrict dst, size_t n) { \
-        size_t i = 0;                                                                       \
-        for (; i + STEP <= n; i += STEP)                                                    \
+        size_t i = 0; \
+        for (; i + STEP <= n; i += STEP) \
             for (size_t j = i; j < i + STEP; j++) store(dst + j * (bytes), narrow(src[j])); \
-        for (; i < n; i++) store(dst + i * (bytes), narrow(src[i]));                        \
+        for (; i < n; i++) store(dst + i * (bytes), narrow(src[i])); \
     }
 
 ENCODE_EACH(f16, 2, store_u16, fh_narrow_f16)
@@ -53,9 +53,8 @@ static void encode_q8_0(const float *restrict src, uint8_t *restrict dst, size_t
 typedef void encode_fn(const float *restrict src, uint8_t *restrict dst, size_t n);
 
 static encode_fn *const encoder[FH_DTYPE_COUNT] = {
-    [FH_DTYPE_F32] = encode_f32,         [FH_DTYPE_F16] = encode_f16,
-    [FH_DTYPE_BF16] = encode_bf16,       [FH_DTYPE_F8_E4M3] = encode_f8_e4m3,
-    [FH_DTYPE_F8_E5M2] = encode_f8_e5m2, [FH_DTYPE_Q8_0] = encode_q8_0,
+    [FH_DTYPE_F32] = encode_f32,         [FH_DTYPE_F16] = encode_f16,         [FH_DTYPE_BF16] = encode_bf16,
+    [FH_DTYPE_F8_E4M3] = encode_f8_e4m3, [FH_DTYPE_F8_E5M2] = encode_f8_e5m2, [FH_DTYPE_Q8_0] = encode_q8_0,
 };
 
 bool fh_can_encode(fh_dtype t) { return (unsigned)t < FH_DTYPE_COUNT && encoder[t]; }

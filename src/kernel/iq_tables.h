@@ -21,9 +21,7 @@ extern const uint16_t fh_iq3_s_book[512];
 
 /* Signs come seven to a group of eight; the eighth makes the number of minus signs even. Bit set =
  * minus. */
-static inline unsigned fh_iq_signs(unsigned seven) {
-    return seven | ((unsigned)__builtin_parity(seven) << 7);
-}
+static inline unsigned fh_iq_signs(unsigned seven) { return seven | ((unsigned)__builtin_parity(seven) << 7); }
 
 /* The eight 2-bit levels of w, one per byte. */
 static inline uint64_t fh_iq_spread2(uint16_t w) {

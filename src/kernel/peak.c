@@ -48,11 +48,12 @@ static void int8_ref(fh_peak_block *x, uint64_t n_iter) {
     memcpy(x->sum.i, sum, sizeof sum);
 }
 
-#define READ(name, level, fn) {name, FH_PEAK_READ, FH_CPU_LEVEL_##level, fn, NULL, 0, 0, 0, 0, 0}
+#define READ(name, level, fn) \
+    { name, FH_PEAK_READ, FH_CPU_LEVEL_##level, fn, NULL, 0, 0, 0, 0, 0 }
 #define LANES(name, kind, level, fn, n_acc, cols, dot) \
-    {name, FH_PEAK_##kind, FH_CPU_LEVEL_##level, NULL, fn, n_acc, 0, cols, dot, 0}
+    { name, FH_PEAK_##kind, FH_CPU_LEVEL_##level, NULL, fn, n_acc, 0, cols, dot, 0 }
 #define TILE(name, kind, level, fn, n_acc, rows, cols, dot, group) \
-    {name, FH_PEAK_##kind, FH_CPU_LEVEL_##level, NULL, fn, n_acc, rows, cols, dot, group}
+    { name, FH_PEAK_##kind, FH_CPU_LEVEL_##level, NULL, fn, n_acc, rows, cols, dot, group }
 
 static const fh_peak PEAK[] = {
     READ("plain C", REF, read_ref),

@@ -9,8 +9,7 @@
 
 #define FH_PEAK_EACH_12(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
 #define FH_PEAK_EACH_16(X) FH_PEAK_EACH_12(X) X(12) X(13) X(14) X(15)
-#define FH_PEAK_EACH_24(X) \
-    FH_PEAK_EACH_16(X) X(16) X(17) X(18) X(19) X(20) X(21) X(22) X(23)
+#define FH_PEAK_EACH_24(X) FH_PEAK_EACH_16(X) X(16) X(17) X(18) X(19) X(20) X(21) X(22) X(23)
 
 /* The compiler must take a register as new, so that it can neither hoist nor merge equal products. The first
  * is for x86 vectors, the second for AArch64. */

@@ -9,9 +9,7 @@
 #include "kernel/ref_decode.h"
 
 /* Low halves of n/2 bytes are the first n/2 numbers, high halves the rest. */
-static int half_byte(const uint8_t *q, size_t j, size_t n) {
-    return j < n / 2 ? q[j] % 16 : q[j - n / 2] / 16;
-}
+static int half_byte(const uint8_t *q, size_t j, size_t n) { return j < n / 2 ? q[j] % 16 : q[j - n / 2] / 16; }
 
 static int bit_of(const uint8_t *p, size_t j) { return (p[j / 8] >> (j % 8)) & 1; }
 
@@ -38,17 +36,11 @@ float fh_ref_q5_1(const uint8_t *p, size_t j) {
     return product + fh_ref_f16(p + 2);
 }
 
-float fh_ref_q8_0(const uint8_t *p, size_t j) {
-    return (float)signed_byte(p[2 + j]) * fh_ref_f16(p);
-}
+float fh_ref_q8_0(const uint8_t *p, size_t j) { return (float)signed_byte(p[2 + j]) * fh_ref_f16(p); }
 
-float fh_ref_q8_1(const uint8_t *p, size_t j) {
-    return (float)signed_byte(p[4 + j]) * fh_ref_f16(p);
-}
+float fh_ref_q8_1(const uint8_t *p, size_t j) { return (float)signed_byte(p[4 + j]) * fh_ref_f16(p); }
 
-float fh_ref_q8_k(const uint8_t *p, size_t j) {
-    return fh_load_f32(p) * (float)signed_byte(p[4 + j]);
-}
+float fh_ref_q8_k(const uint8_t *p, size_t j) { return fh_load_f32(p) * (float)signed_byte(p[4 + j]); }
 
 float fh_ref_q1_0(const uint8_t *p, size_t j) {
     const float d = fh_ref_f16(p);
@@ -100,12 +92,9 @@ float fh_ref_nvfp4(const uint8_t *p, size_t j) {
     return (float)e2m1_twice(half_byte(p + 4 + 8 * sub, j % 16, 16)) * half_scale;
 }
 
-static const int iq4_level[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
-                                  1,    13,   25,  38,  53,  69,  89,  113};
+static const int iq4_level[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
 
-float fh_ref_iq4_nl(const uint8_t *p, size_t j) {
-    return fh_ref_f16(p) * (float)iq4_level[half_byte(p + 2, j, 32)];
-}
+float fh_ref_iq4_nl(const uint8_t *p, size_t j) { return fh_ref_f16(p) * (float)iq4_level[half_byte(p + 2, j, 32)]; }
 
 float fh_ref_iq4_xs(const uint8_t *p, size_t j) {
     const size_t g = j / 32;
@@ -115,9 +104,7 @@ float fh_ref_iq4_xs(const uint8_t *p, size_t j) {
 }
 
 /* Two bits of number j where each 32 bytes hold four runs of 32 numbers. */
-static int two_bits(const uint8_t *q, size_t j) {
-    return (q[j / 128 * 32 + j % 32] >> (j / 32 % 4 * 2)) & 3;
-}
+static int two_bits(const uint8_t *q, size_t j) { return (q[j / 128 * 32 + j % 32] >> (j / 32 % 4 * 2)) & 3; }
 
 float fh_ref_q2_k(const uint8_t *p, size_t j) {
     const uint8_t s = p[j / 16];
@@ -151,9 +138,7 @@ static float scaled_code(const uint8_t *p, size_t j, int q) {
     return product - ml;
 }
 
-float fh_ref_q4_k(const uint8_t *p, size_t j) {
-    return scaled_code(p, j, half_byte(p + 16 + j / 64 * 32, j % 64, 64));
-}
+float fh_ref_q4_k(const uint8_t *p, size_t j) { return scaled_code(p, j, half_byte(p + 16 + j / 64 * 32, j % 64, 64)); }
 
 float fh_ref_q5_k(const uint8_t *p, size_t j) {
     const int fifth = (p[16 + j % 32] >> (j / 32)) & 1;

@@ -20,9 +20,7 @@ static float sign_of_seven(unsigned seven, size_t k) {
     return sign_of(seven + (ones % 2) * 128, k);
 }
 
-static unsigned half(const uint8_t *p, size_t i) {
-    return ((unsigned)p[i / 2] >> (i % 2 * 4)) & 15u;
-}
+static unsigned half(const uint8_t *p, size_t i) { return ((unsigned)p[i / 2] >> (i % 2 * 4)) & 15u; }
 
 /* The scale of the types with 4-bit scales counted in halves: d * (s + 1/2) * step. */
 static float scale_by_halves(const uint8_t *d, unsigned s, float step) {
@@ -40,23 +38,20 @@ float fh_ref_iq2_xxs(const uint8_t *p, size_t j) {
     const size_t k = j % 32 / 8;
     const uint32_t top = fh_load_u32(group + 4);
     const float db = scale_by_halves(p, top >> 28, 0.25f);
-    return signed_level(db, iq2_level(fh_iq2_xxs_book[group[k]], j % 8),
-                        sign_of_seven((top >> (7 * k)) & 127, j % 8));
+    return signed_level(db, iq2_level(fh_iq2_xxs_book[group[k]], j % 8), sign_of_seven((top >> (7 * k)) & 127, j % 8));
 }
 
 float fh_ref_iq2_xs(const uint8_t *p, size_t j) {
     const unsigned q = fh_load_u16(p + 2 + j / 8 * 2);
     const float db = scale_by_halves(p, half(p + 66, j / 16), 0.25f);
-    return signed_level(db, iq2_level(fh_iq2_xs_book[q % 512], j % 8),
-                        sign_of_seven(q / 512, j % 8));
+    return signed_level(db, iq2_level(fh_iq2_xs_book[q % 512], j % 8), sign_of_seven(q / 512, j % 8));
 }
 
 float fh_ref_iq2_s(const uint8_t *p, size_t j) {
     const size_t k = j / 8;
     const unsigned high = ((unsigned)p[66 + k / 4] >> (k % 4 * 2)) & 3u;
     const float db = scale_by_halves(p, half(p + 74, j / 16), 0.25f);
-    return signed_level(db, iq2_level(fh_iq2_s_book[p[2 + k] + 256 * high], j % 8),
-                        sign_of(p[34 + k], j % 8));
+    return signed_level(db, iq2_level(fh_iq2_s_book[p[2 + k] + 256 * high], j % 8), sign_of(p[34 + k], j % 8));
 }
 
 float fh_ref_iq3_xxs(const uint8_t *p, size_t j) {
@@ -64,8 +59,7 @@ float fh_ref_iq3_xxs(const uint8_t *p, size_t j) {
     const uint32_t top = fh_load_u32(p + 66 + j / 32 * 4);
     const float db = scale_by_halves(p, top >> 28, 0.5f);
     const uint16_t word = fh_iq3_xxs_book[p[2 + j / 4]];
-    return signed_level(db, level[(word >> (j % 4 * 3)) & 7],
-                        sign_of_seven((top >> (j % 32 / 8 * 7)) & 127, j % 8));
+    return signed_level(db, level[(word >> (j % 4 * 3)) & 7], sign_of_seven((top >> (j % 32 / 8 * 7)) & 127, j % 8));
 }
 
 float fh_ref_iq3_s(const uint8_t *p, size_t j) {

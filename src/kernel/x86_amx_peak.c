@@ -19,36 +19,32 @@ static void configure(void) {
 }
 
 /* Tile numbers are part of the instruction, so they are written out. */
-#define PEAK_LOOP(product)                                  \
-    configure();                                            \
-    _tile_loadd(6, x->a, ROW_BYTES);                        \
-    _tile_loadd(7, x->b, ROW_BYTES);                        \
-    _tile_loadd(0, x->sum.i, ROW_BYTES);                    \
-    _tile_loadd(1, x->sum.i + TILE_SUMS, ROW_BYTES);        \
-    _tile_loadd(2, x->sum.i + 2 * TILE_SUMS, ROW_BYTES);    \
-    _tile_loadd(3, x->sum.i + 3 * TILE_SUMS, ROW_BYTES);    \
-    _tile_loadd(4, x->sum.i + 4 * TILE_SUMS, ROW_BYTES);    \
-    _tile_loadd(5, x->sum.i + 5 * TILE_SUMS, ROW_BYTES);    \
-    for (uint64_t i = 0; i < n_iter; i++) {                 \
-        product(0, 6, 7);                                   \
-        product(1, 6, 7);                                   \
-        product(2, 6, 7);                                   \
-        product(3, 6, 7);                                   \
-        product(4, 6, 7);                                   \
-        product(5, 6, 7);                                   \
-    }                                                       \
-    _tile_stored(0, x->sum.i, ROW_BYTES);                   \
-    _tile_stored(1, x->sum.i + TILE_SUMS, ROW_BYTES);       \
-    _tile_stored(2, x->sum.i + 2 * TILE_SUMS, ROW_BYTES);   \
-    _tile_stored(3, x->sum.i + 3 * TILE_SUMS, ROW_BYTES);   \
-    _tile_stored(4, x->sum.i + 4 * TILE_SUMS, ROW_BYTES);   \
-    _tile_stored(5, x->sum.i + 5 * TILE_SUMS, ROW_BYTES);   \
+#define PEAK_LOOP(product) \
+    configure(); \
+    _tile_loadd(6, x->a, ROW_BYTES); \
+    _tile_loadd(7, x->b, ROW_BYTES); \
+    _tile_loadd(0, x->sum.i, ROW_BYTES); \
+    _tile_loadd(1, x->sum.i + TILE_SUMS, ROW_BYTES); \
+    _tile_loadd(2, x->sum.i + 2 * TILE_SUMS, ROW_BYTES); \
+    _tile_loadd(3, x->sum.i + 3 * TILE_SUMS, ROW_BYTES); \
+    _tile_loadd(4, x->sum.i + 4 * TILE_SUMS, ROW_BYTES); \
+    _tile_loadd(5, x->sum.i + 5 * TILE_SUMS, ROW_BYTES); \
+    for (uint64_t i = 0; i < n_iter; i++) { \
+        product(0, 6, 7); \
+        product(1, 6, 7); \
+        product(2, 6, 7); \
+        product(3, 6, 7); \
+        product(4, 6, 7); \
+        product(5, 6, 7); \
+    } \
+    _tile_stored(0, x->sum.i, ROW_BYTES); \
+    _tile_stored(1, x->sum.i + TILE_SUMS, ROW_BYTES); \
+    _tile_stored(2, x->sum.i + 2 * TILE_SUMS, ROW_BYTES); \
+    _tile_stored(3, x->sum.i + 3 * TILE_SUMS, ROW_BYTES); \
+    _tile_stored(4, x->sum.i + 4 * TILE_SUMS, ROW_BYTES); \
+    _tile_stored(5, x->sum.i + 5 * TILE_SUMS, ROW_BYTES); \
     _tile_release();
 
-void fh_peak_int8_amx(fh_peak_block *x, uint64_t n_iter) {
-    PEAK_LOOP(_tile_dpbssd)
-}
+void fh_peak_int8_amx(fh_peak_block *x, uint64_t n_iter) { PEAK_LOOP(_tile_dpbssd) }
 
-void fh_peak_bf16_amx(fh_peak_block *x, uint64_t n_iter) {
-    PEAK_LOOP(_tile_dpbf16ps)
-}
+void fh_peak_bf16_amx(fh_peak_block *x, uint64_t n_iter) { PEAK_LOOP(_tile_dpbf16ps) }

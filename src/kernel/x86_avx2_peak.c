@@ -46,7 +46,7 @@ void fh_peak_int8_avx2(fh_peak_block *x, uint64_t n_iter) {
     __m256i b = _mm256_loadu_si256((const __m256i *)(const void *)x->b);
     const __m256i one = _mm256_set1_epi16(1);
 #define LOAD(k) __m256i c##k = _mm256_loadu_si256((const __m256i *)(const void *)(x->sum.i + 8 * (k)));
-#define STEP(k)          \
+#define STEP(k) \
     FH_PEAK_OPAQUE_V(a); \
     c##k = _mm256_add_epi32(c##k, _mm256_madd_epi16(_mm256_maddubs_epi16(a, b), one));
 #define STORE(k) _mm256_storeu_si256((__m256i *)(void *)(x->sum.i + 8 * (k)), c##k);

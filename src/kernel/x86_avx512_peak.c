@@ -44,7 +44,7 @@ void fh_peak_int8_avx512(fh_peak_block *x, uint64_t n_iter) {
     __m512i a = _mm512_loadu_si512(x->a), b = _mm512_loadu_si512(x->b);
     const __m512i one = _mm512_set1_epi16(1);
 #define LOAD(k) __m512i c##k = _mm512_loadu_si512(x->sum.i + 16 * (k));
-#define STEP(k)          \
+#define STEP(k) \
     FH_PEAK_OPAQUE_V(a); \
     c##k = _mm512_add_epi32(c##k, _mm512_madd_epi16(_mm512_maddubs_epi16(a, b), one));
 #define STORE(k) _mm512_storeu_si512(x->sum.i + 16 * (k), c##k);

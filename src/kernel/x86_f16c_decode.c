@@ -36,33 +36,31 @@ static __m256 widen_e4m3(const uint8_t *p) {
     const __m256i w = _mm256_cvtepi8_epi32(load8x1(p));
     const __m256i em = _mm256_and_si256(w, _mm256_set1_epi32(0x7f));
     const __m256i nan = _mm256_cmpeq_epi32(em, _mm256_set1_epi32(0x7f));
-    const __m128i h = _mm_and_si128(_mm_slli_epi16(_mm_cvtepu8_epi16(load8x1(p)), 7),
-                                    _mm_set1_epi16(0x3f80));
+    const __m128i h = _mm_and_si128(_mm_slli_epi16(_mm_cvtepu8_epi16(load8x1(p)), 7), _mm_set1_epi16(0x3f80));
     const __m256 magnitude = _mm256_mul_ps(_mm256_cvtph_ps(h), _mm256_set1_ps(256.0f));
     const __m256i sign = _mm256_and_si256(w, _mm256_set1_epi32(INT32_MIN));
-    const __m256i bits = _mm256_blendv_epi8(_mm256_castps_si256(magnitude),
-                                            _mm256_set1_epi32(0x7ff00000), nan);
+    const __m256i bits = _mm256_blendv_epi8(_mm256_castps_si256(magnitude), _mm256_set1_epi32(0x7ff00000), nan);
     return _mm256_castsi256_ps(_mm256_or_si256(bits, sign));
 }
 
 /* One decoder: `bytes` an element, `widen` makes eight floats of what lies at an address. */
-#define DECODE_EIGHTS(name, bytes, widen)                                            \
-    static void name(const uint8_t *restrict src, float *restrict dst, size_t n) {   \
-        size_t i = 0;                                                                \
-        for (; i + 16 <= n; i += 16) {                                               \
+#define DECODE_EIGHTS(name, bytes, widen) \
+    static void name(const uint8_t *restrict src, float *restrict dst, size_t n) { \
+        size_t i = 0; \
+        for (; i + 16 <= n; i += 16) { \
             const __m256 a = widen(src + i * (bytes)), b = widen(src + (i + 8) * (bytes)); \
-            _mm256_storeu_ps(dst + i, a);                                            \
-            _mm256_storeu_ps(dst + i + 8, b);                                        \
-        }                                                                            \
-        while (i < n) {                                                              \
-            const size_t k = FH_MIN(n - i, (size_t)8);                               \
-            uint8_t in[8 * (bytes)] = {0};                                           \
-            float out[8];                                                            \
-            memcpy(in, src + i * (bytes), k * (bytes));                              \
-            _mm256_storeu_ps(out, widen(in));                                        \
-            memcpy(dst + i, out, 4 * k);                                             \
-            i += k;                                                                  \
-        }                                                                            \
+            _mm256_storeu_ps(dst + i, a); \
+            _mm256_storeu_ps(dst + i + 8, b); \
+        } \
+        while (i < n) { \
+            const size_t k = FH_MIN(n - i, (size_t)8); \
+            uint8_t in[8 * (bytes)] = {0}; \
+            float out[8]; \
+            memcpy(in, src + i * (bytes), k * (bytes)); \
+            _mm256_storeu_ps(out, widen(in)); \
+            memcpy(dst + i, out, 4 * k); \
+            i += k; \
+        } \
     }
 
 DECODE_EIGHTS(decode_f16, 2, widen_f16)

@@ -4,7 +4,8 @@
 extern const uint8_t fh_builtin_model_start[], fh_builtin_model_end[];
 
 fh_bytes fh_builtin_model(void) {
-    return (fh_bytes){fh_builtin_model_start, (size_t)(fh_builtin_model_end - fh_builtin_model_start)};
+    uintptr_t start = (uintptr_t)fh_builtin_model_start, end = (uintptr_t)fh_builtin_model_end;
+    return (fh_bytes){fh_builtin_model_start, end - start};
 }
 
 bool fh_builtin_is_placeholder(const fh_bundle *b) {

@@ -64,8 +64,8 @@ static fh_status count_shares(fh_facts *f, const fh_bundle *b, fh_err *err) {
     qsort(f->share, f->n_share, sizeof *f->share, by_bytes);
     f->n_value_active = f->n_value;
     if (f->n_expert && f->n_expert_used && f->n_expert_used <= f->n_expert)
-        f->n_value_active -= (uint64_t)((double)expert_values * (double)(f->n_expert - f->n_expert_used) /
-                                        (double)f->n_expert);
+        f->n_value_active -=
+            (uint64_t)((double)expert_values * (double)(f->n_expert - f->n_expert_used) / (double)f->n_expert);
     f->bits_per_value = f->n_value ? 8.0 * (double)f->weight_bytes / (double)f->n_value : 0;
     for (size_t i = 0; i < fh_bundle_n_part(b); i++) f->file_bytes += fh_bundle_part_data(b, i).len;
     if (!f->quantization.len && f->n_share) f->quantization = fh_str_of(f->share[0].type);
@@ -104,7 +104,8 @@ static fh_status read_license(fh_facts *f, const fh_bundle *b, const fh_location
     /* beside a single GGUF anything may lie: only a checkpoint's own folder speaks for it */
     for (size_t i = 0; !found && i < FH_COUNT(names) && fh_bundle_form(b) == FH_FORM_SAFETENSORS; i++) {
         char path[FH_PATH_MAX];
-        if (!fh_bundle_folder(b) || fh_path_join(path, fh_bundle_folder(b), fh_str_of(names[i]), NULL) != FH_OK) continue;
+        if (!fh_bundle_folder(b) || fh_path_join(path, fh_bundle_folder(b), fh_str_of(names[i]), NULL) != FH_OK)
+            continue;
         FH_TRY(read_text(f, path, &f->license_text, &found, err));
         if (found) f->license_from = fh_str_of(names[i]);
     }

@@ -31,12 +31,12 @@ typedef struct fh_facts {
     fh_facts_share *share; /* [n_share], largest first */
     size_t n_share;
 
-    fh_str tokenizer;      /* "gpt2 / qwen2", "tokenizer.json" */
-    fh_str template_text;  /* the chat template, or "" */
+    fh_str tokenizer;     /* "gpt2 / qwen2", "tokenizer.json" */
+    fh_str template_text; /* the chat template, or "" */
     char template_sha256[FH_SHA256_HEX];
-    fh_str license;        /* identifier as stated */
-    fh_str license_text;   /* whole text where the files carry it */
-    fh_str license_from;   /* "general.license", "LICENSE", "Ollama manifest" */
+    fh_str license;      /* identifier as stated */
+    fh_str license_text; /* whole text where the files carry it */
+    fh_str license_from; /* "general.license", "LICENSE", "Ollama manifest" */
 } fh_facts;
 
 FH_MUST_USE fh_status fh_facts_gather(fh_facts *out, const fh_bundle *b, const fh_location *at, fh_err *err);

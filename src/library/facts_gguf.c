@@ -1,6 +1,6 @@
 /* library/facts_gguf.c - facts from GGUF metadata.
  * SPDX-License-Identifier: Apache-2.0
- * Keys are "<architecture>.<field>"; a field that may differ by layer comes as an array, of which the largest counts. */
+ * Keys are "<architecture>.<field>"; a field that may differ by layer comes as an array: its largest counts. */
 #include <stdio.h>
 
 #include "base/num.h"
@@ -8,12 +8,12 @@
 
 /* general.file_type, as llama.cpp numbers its mixes. */
 static const char *const file_types[] = {
-    [0] = "F32", [1] = "F16", [2] = "Q4_0", [3] = "Q4_1", [7] = "Q8_0", [8] = "Q5_0", [9] = "Q5_1",
-    [10] = "Q2_K", [11] = "Q3_K_S", [12] = "Q3_K_M", [13] = "Q3_K_L", [14] = "Q4_K_S", [15] = "Q4_K_M",
-    [16] = "Q5_K_S", [17] = "Q5_K_M", [18] = "Q6_K", [19] = "IQ2_XXS", [20] = "IQ2_XS", [21] = "Q2_K_S",
-    [22] = "IQ3_XS", [23] = "IQ3_XXS", [24] = "IQ1_S", [25] = "IQ4_NL", [26] = "IQ3_S", [27] = "IQ3_M",
-    [28] = "IQ2_S", [29] = "IQ2_M", [30] = "IQ4_XS", [31] = "IQ1_M", [32] = "BF16", [36] = "TQ1_0",
-    [37] = "TQ2_0", [38] = "MXFP4_MOE", [39] = "NVFP4", [40] = "Q1_0", [41] = "Q2_0",
+    [0] = "F32",     [1] = "F16",     [2] = "Q4_0",       [3] = "Q4_1",    [7] = "Q8_0",     [8] = "Q5_0",
+    [9] = "Q5_1",    [10] = "Q2_K",   [11] = "Q3_K_S",    [12] = "Q3_K_M", [13] = "Q3_K_L",  [14] = "Q4_K_S",
+    [15] = "Q4_K_M", [16] = "Q5_K_S", [17] = "Q5_K_M",    [18] = "Q6_K",   [19] = "IQ2_XXS", [20] = "IQ2_XS",
+    [21] = "Q2_K_S", [22] = "IQ3_XS", [23] = "IQ3_XXS",   [24] = "IQ1_S",  [25] = "IQ4_NL",  [26] = "IQ3_S",
+    [27] = "IQ3_M",  [28] = "IQ2_S",  [29] = "IQ2_M",     [30] = "IQ4_XS", [31] = "IQ1_M",   [32] = "BF16",
+    [36] = "TQ1_0",  [37] = "TQ2_0",  [38] = "MXFP4_MOE", [39] = "NVFP4",  [40] = "Q1_0",    [41] = "Q2_0",
 };
 
 static const fh_gguf_kv *arch_key(const fh_gguf *g, fh_str arch, const char *field) {
@@ -40,7 +40,8 @@ static fh_status rope(fh_facts *f, const fh_gguf *g, fh_err *err) {
     double factor = 0;
     char said[64];
     (void)fh_gguf_to_f64(arch_key(g, f->architecture, "rope.freq_base"), &f->rope_theta);
-    if (!fh_gguf_to_str(arch_key(g, f->architecture, "rope.scaling.type"), &type) || fh_str_is(type, "none")) return FH_OK;
+    if (!fh_gguf_to_str(arch_key(g, f->architecture, "rope.scaling.type"), &type) || fh_str_is(type, "none"))
+        return FH_OK;
     (void)fh_gguf_to_f64(arch_key(g, f->architecture, "rope.scaling.factor"), &factor);
     if (factor > 0) snprintf(said, sizeof said, "%.*s x%g", (int)FH_MIN(type.len, (size_t)32), type.ptr, factor);
     else snprintf(said, sizeof said, "%.*s", (int)FH_MIN(type.len, (size_t)32), type.ptr);

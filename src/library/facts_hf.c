@@ -32,8 +32,8 @@ static void quantization(fh_facts *f, const fh_hf_config *c) {
 }
 
 static void find_tokenizer(fh_facts *f, const fh_bundle *b) {
-    static const char *const names[] = {"tokenizer.json", "tekken.json", "tokenizer.model", "spiece.model",
-                                        "sentencepiece.bpe.model", "tiktoken.model", "qwen.tiktoken", "vocab.txt"};
+    static const char *const names[] = {"tokenizer.json",          "tekken.json",    "tokenizer.model", "spiece.model",
+                                        "sentencepiece.bpe.model", "tiktoken.model", "qwen.tiktoken",   "vocab.txt"};
     char path[FH_PATH_MAX];
     for (size_t i = 0; i < FH_COUNT(names) && fh_bundle_folder(b); i++) {
         if (fh_path_join(path, fh_bundle_folder(b), fh_str_of(names[i]), NULL) != FH_OK) continue;

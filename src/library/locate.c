@@ -53,8 +53,8 @@ static bool looks_like_path(fh_str s) {
 }
 
 fh_status fh_locate(fh_location *out, const char *model, fh_err *err) {
-    static fh_status (*const stores[])(fh_location *, fh_str, bool *, fh_err *) = {
-        fh_locate_ollama, fh_locate_hf_cache, fh_locate_lm_studio};
+    static fh_status (*const stores[])(fh_location *, fh_str, bool *, fh_err *) = {fh_locate_ollama, fh_locate_hf_cache,
+                                                                                   fh_locate_lm_studio};
     fh_location found_at;
     memset(&found_at, 0, sizeof found_at);
     if (!model || !model[0]) {

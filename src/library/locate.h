@@ -8,14 +8,19 @@
 
 #include "base/file.h"
 
-typedef enum fh_source { FH_SOURCE_BUILTIN, FH_SOURCE_PATH, FH_SOURCE_OLLAMA, FH_SOURCE_HF_CACHE,
-                         FH_SOURCE_LM_STUDIO } fh_source;
+typedef enum fh_source {
+    FH_SOURCE_BUILTIN,
+    FH_SOURCE_PATH,
+    FH_SOURCE_OLLAMA,
+    FH_SOURCE_HF_CACHE,
+    FH_SOURCE_LM_STUDIO
+} fh_source;
 
 typedef struct fh_location {
     fh_source source;
-    char name[512];           /* canonical: "llama3.2:1b", "org/model", or the path */
-    char path[FH_PATH_MAX];   /* for fh_bundle_open; "" for the built-in model */
-    char license_path[FH_PATH_MAX];   /* text that an Ollama manifest names, or "" */
+    char name[512];                 /* canonical: "llama3.2:1b", "org/model", or the path */
+    char path[FH_PATH_MAX];         /* for fh_bundle_open; "" for the built-in model */
+    char license_path[FH_PATH_MAX]; /* text that an Ollama manifest names, or "" */
     char template_path[FH_PATH_MAX];
     char adapter_path[FH_PATH_MAX];
 } fh_location;

@@ -60,7 +60,8 @@ static fh_status choose_variant(fh_location *out, fh_str variant, fh_err *err) {
         done = true;
     }
     if (st == FH_OK && !done)
-        st = fh_fail(err, FH_ERR_NOT_FOUND, "no .gguf file with '%.*s' in its name in '%s'", FH_STR_ARG(variant), folder);
+        st = fh_fail(err, FH_ERR_NOT_FOUND, "no .gguf file with '%.*s' in its name in '%s'", FH_STR_ARG(variant),
+                     folder);
     fh_arena_release(&arena);
     return st;
 }

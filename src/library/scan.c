@@ -101,7 +101,8 @@ static void work(void *ctx, int worker, int n_worker) {
 fh_status fh_scan_weights(fh_scan *out, const fh_bundle *b, bool digests, fh_pool *pool, fh_scan_progress *progress,
                           void *ctx, fh_err *err) {
     fh_err own = {0};
-    scan_job job = {.bundle = b, .out = out, .digests = digests, .progress = progress, .progress_ctx = ctx, .err = &own};
+    scan_job job = {
+        .bundle = b, .out = out, .digests = digests, .progress = progress, .progress_ctx = ctx, .err = &own};
     const fh_weights *weights = fh_bundle_weights(b);
     for (size_t i = 0; i < weights->n; i++) job.total += fh_weight_stored_bytes(&weights->item[i]);
     fh_pool_run(pool, work, &job);

@@ -12,7 +12,7 @@ typedef struct fh_verify_file {
     const char *path;
     uint64_t bytes;
     char expected[FH_SHA256_HEX], actual[FH_SHA256_HEX]; /* "" when nothing is recorded */
-    const char *recorded_in; /* "its name", "SHA256SUMS", "NAME.sha256"; NULL */
+    const char *recorded_in;                             /* "its name", "SHA256SUMS", "NAME.sha256"; NULL */
 } fh_verify_file;
 
 typedef struct fh_verify {

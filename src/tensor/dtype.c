@@ -18,13 +18,11 @@ static const fh_dtype_info info_of[FH_DTYPE_COUNT] = {
 /* What each class promises about its rows; a NULL name cannot be told from a literal here, so that
  * is a unit test. */
 #define CHECK_FLOAT(elems, bytes, gguf) ((elems) == 1 && (bytes) >= 1 && (bytes) <= 8)
-#define CHECK_INT(elems, bytes, gguf) \
-    ((elems) == 1 && ((bytes) == 1 || (bytes) == 2 || (bytes) == 4 || (bytes) == 8))
-#define CHECK_BITS(elems, bytes, gguf) \
-    ((elems) > (bytes) && (bytes) * 8 % (elems) == 0 && (gguf) == -1)
+#define CHECK_INT(elems, bytes, gguf) ((elems) == 1 && ((bytes) == 1 || (bytes) == 2 || (bytes) == 4 || (bytes) == 8))
+#define CHECK_BITS(elems, bytes, gguf) ((elems) > (bytes) && (bytes)*8 % (elems) == 0 && (gguf) == -1)
 #define CHECK_BLOCK(elems, bytes, gguf) \
     ((elems) % 32 == 0 && (elems) <= 256 && (bytes) >= 2 && (bytes) <= 292 && (gguf) >= 0)
-#define FH_DTYPE_ROW(id, name, cls, elems, bytes, gguf, st)                          \
+#define FH_DTYPE_ROW(id, name, cls, elems, bytes, gguf, st) \
     _Static_assert(CHECK_##cls(elems, bytes, gguf), name ": sizes do not fit " #cls); \
     _Static_assert((gguf) >= -1 && (gguf) < 256, name ": GGUF id");
 #include "tensor/dtype.def"
@@ -39,10 +37,10 @@ const char *fh_dtype_name(fh_dtype t) { return fh_dtype_get_info(t)->name; }
 
 bool fh_dtype_from_gguf(uint32_t id, fh_dtype *out) {
     switch ((int64_t)id) {
-    /* Types that GGUF has not get cases of their own below zero, where no id can be. */
-#define FH_DTYPE_ROW(id_, name, cls, elems, bytes, gguf, st)             \
-    case (gguf) >= 0 ? (gguf) : -1 - (int64_t)FH_DTYPE_##id_:            \
-        *out = FH_DTYPE_##id_;                                           \
+        /* Types that GGUF has not get cases of their own below zero, where no id can be. */
+#define FH_DTYPE_ROW(id_, name, cls, elems, bytes, gguf, st) \
+    case (gguf) >= 0 ? (gguf): \
+        -1 - (int64_t)FH_DTYPE_##id_ : *out = FH_DTYPE_##id_; \
         return true;
 #include "tensor/dtype.def"
 #undef FH_DTYPE_ROW
@@ -62,8 +60,7 @@ bool fh_dtype_from_safetensors(fh_str name, fh_dtype *out) {
 
 bool fh_dtype_from_name(fh_str name, fh_dtype *out) {
     for (int t = 0; t < FH_DTYPE_COUNT; t++) {
-        if (name.len == strlen(info_of[t].name) &&
-            strncasecmp(name.ptr, info_of[t].name, name.len) == 0) {
+        if (name.len == strlen(info_of[t].name) && strncasecmp(name.ptr, info_of[t].name, name.len) == 0) {
             *out = (fh_dtype)t;
             return true;
         }
@@ -103,8 +100,7 @@ const char *fh_dtype_gguf_refusal(uint32_t id) {
     for (size_t i = 0; i < FH_COUNT(known); i++)
         if (known[i].id == id) return known[i].why;
     /* The fork numbers its row-interleaved copies of a type as that type's id + 200. */
-    if (id >= 200 && id < 400)
-        return "a row-interleaved (_R4, _R8) type of the ik_llama.cpp fork only";
+    if (id >= 200 && id < 400) return "a row-interleaved (_R4, _R8) type of the ik_llama.cpp fork only";
     if (id >= 133 && id < 200) return "a type of the ik_llama.cpp fork only";
     return "unknown element type";
 }

@@ -13,8 +13,12 @@ typedef enum fh_dtype {
     FH_DTYPE_COUNT
 } fh_dtype;
 
-typedef enum fh_dtype_class { FH_DTYPE_CLASS_FLOAT, FH_DTYPE_CLASS_INT, FH_DTYPE_CLASS_BITS,
-                              FH_DTYPE_CLASS_BLOCK } fh_dtype_class;
+typedef enum fh_dtype_class {
+    FH_DTYPE_CLASS_FLOAT,
+    FH_DTYPE_CLASS_INT,
+    FH_DTYPE_CLASS_BITS,
+    FH_DTYPE_CLASS_BLOCK
+} fh_dtype_class;
 
 typedef struct fh_dtype_info {
     const char *name;

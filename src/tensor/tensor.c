@@ -13,10 +13,8 @@ bool fh_shape_count(const fh_shape *s, uint64_t *out) {
     for (uint32_t i = 0; i < s->n_dim; i++) {
         /* Zeros are left out of the product: [2^40, 2^40, 0] has no elements, but its rows do not
          * fit. */
-        if (s->dim[i] == 0)
-            empty = true;
-        else if (!fh_mul_u64(n, s->dim[i], &n))
-            return false;
+        if (s->dim[i] == 0) empty = true;
+        else if (!fh_mul_u64(n, s->dim[i], &n)) return false;
     }
     *out = empty ? 0 : n;
     return true;
@@ -41,10 +39,8 @@ const char *fh_shape_text(const fh_shape *s, char *out, size_t size) {
     size_t at = 0;
     for (uint32_t i = 0; i <= s->n_dim && at < size; i++) {
         int n;
-        if (i == s->n_dim)
-            n = snprintf(out + at, size - at, s->n_dim ? "]" : "[]");
-        else
-            n = snprintf(out + at, size - at, "%s%" PRIu64, i ? ", " : "[", s->dim[i]);
+        if (i == s->n_dim) n = snprintf(out + at, size - at, s->n_dim ? "]" : "[]");
+        else n = snprintf(out + at, size - at, "%s%" PRIu64, i ? ", " : "[", s->dim[i]);
         at += n > 0 ? (size_t)n : 0;
     }
     return out;

@@ -27,7 +27,8 @@ def check(name, ok, text=""):
 
 
 def run(*args, env=None, stdin=None):
-    p = subprocess.run([BIN, *map(str, args)], capture_output=True, timeout=120, env={**os.environ, **(env or {})}, input=stdin)
+    p = subprocess.run([BIN, *map(str, args)], capture_output=True, timeout=120, env={**os.environ, **(env or {})},
+                       input=stdin)
     return p.returncode, p.stdout.decode(errors="replace"), p.stderr.decode(errors="replace")
 
 
@@ -66,7 +67,8 @@ def main():
         check("bash completes", p.stdout.strip() == "doctor", p.stdout + p.stderr)
 
     rc, out, err = run("run")
-    check("run works on the built-in model", rc == 0 and "numbers     ok" in out and "no default model yet" in err, out + err)
+    check("run works on the built-in model", rc == 0 and "numbers     ok" in out and "no default model yet" in err,
+          out + err)
     rc, out, err = run("doctor", "--json", "--no-measure")
     check("doctor --json is JSON", rc == 0 and isinstance(json.loads(out), dict), out[:200] + err)
 
@@ -77,11 +79,12 @@ def main():
         cases = {
             "empty.gguf": b"", "zip.bin": b"PK\x03\x04" + b"x" * 100, "html.gguf": b"<!DOCTYPE html><html>",
             "lfs.safetensors": b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n",
-            "v1.gguf": b"GGUF" + struct.pack("<I", 1) + b"\0" * 32, "be.gguf": b"GGUF" + struct.pack(">I", 3) + b"\0" * 32,
+            "v1.gguf": b"GGUF" + struct.pack("<I", 1) + b"\0" * 32,
+            "be.gguf": b"GGUF" + struct.pack(">I", 3) + b"\0" * 32,
             "header.safetensors": struct.pack("<Q", 1 << 62) + b"{}",
         }
-        words = {"empty.gguf": "empty", "zip.bin": "PyTorch", "html.gguf": "HTML", "lfs.safetensors": "LFS", "v1.gguf": "version 1",
-                 "be.gguf": "big-endian", "header.safetensors": "header"}
+        words = {"empty.gguf": "empty", "zip.bin": "PyTorch", "html.gguf": "HTML", "lfs.safetensors": "LFS",
+                 "v1.gguf": "version 1", "be.gguf": "big-endian", "header.safetensors": "header"}
         for name, data in cases.items():
             (tmp / name).write_bytes(data)
             rc, out, err = run("show", tmp / name)

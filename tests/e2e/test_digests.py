@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """tests/e2e/test_digests.py BINARY DATA - check.py's digests, less the cases that are known to be wrong in the data.
 
-Those stand with their reason in tests/golden/known-wrong.txt, are skipped aloud, and must still fail: one that passes is
-taken off the list. Closing line: N passed, N failed, N skipped.
+Those stand with their reason in tests/golden/known-wrong.txt, are skipped aloud, and must still fail: one that passes
+is taken off the list. Closing line: N passed, N failed, N skipped.
 """
 import pathlib
 import re

@@ -27,7 +27,8 @@ MOST = 100000
 
 
 def run(command, fault):
-    env = {**os.environ, "FREEHOLD_FAULT": fault, "ASAN_OPTIONS": "detect_leaks=1:exitcode=77:allocator_may_return_null=1"}
+    env = {**os.environ, "FREEHOLD_FAULT": fault,
+           "ASAN_OPTIONS": "detect_leaks=1:exitcode=77:allocator_may_return_null=1"}
     p = subprocess.run([BIN, *command], capture_output=True, env=env, timeout=120)
     return p.returncode, p.stderr.decode(errors="replace")
 

@@ -145,7 +145,8 @@ def check_gguf(name, paths):
     report(name, problems)
 
 
-NAMES = {"layers": ("num_hidden_layers", "n_layer", "num_layers"), "embedding_length": ("hidden_size", "n_embd", "d_model"),
+NAMES = {"layers": ("num_hidden_layers", "n_layer", "num_layers"),
+         "embedding_length": ("hidden_size", "n_embd", "d_model"),
          "heads": ("num_attention_heads", "n_head", "num_heads"), "vocabulary": ("vocab_size",),
          "experts": ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts"),
          "experts_used": ("num_experts_per_tok", "num_experts_per_token", "moe_k", "top_k_experts")}
@@ -226,7 +227,8 @@ def check_stores(folder, gguf):
                 compare(problems, "store", got["found_in"], "Ollama's store")
             report(what, problems)
         for bad in ("sha256:../../../../etc/passwd", "sha256:" + "AB" * 32, "md5:00", 7):
-            manifest.write_text(json.dumps({"layers": [{"mediaType": "application/vnd.ollama.image.model", "digest": bad}]}))
+            layer = {"mediaType": "application/vnd.ollama.image.model", "digest": bad}
+            manifest.write_text(json.dumps({"layers": [layer]}))
             _, problem = show("tiny:1b", env=env)
             report(f"digest {bad}", [] if problem and "64 hex digits" in problem else [problem or "accepted"])
 

@@ -17,8 +17,7 @@ static void check_rebuild(const fh_gguf *g) {
         FH_REQUIRE(fh_gguf_build_add_kv(b, fh_gguf_get_kv(g, i), &err) == FH_OK);
     for (size_t i = 0; i < fh_gguf_n_tensor(g); i++)
         FH_REQUIRE(fh_gguf_build_add_tensor(b, fh_gguf_get_tensor(g, i), &err) == FH_OK);
-    if (fh_gguf_n_kv(g) > 0)
-        FH_REQUIRE(fh_gguf_build_add_kv(b, fh_gguf_get_kv(g, 0), &err) == FH_ERR_EXISTS);
+    if (fh_gguf_n_kv(g) > 0) FH_REQUIRE(fh_gguf_build_add_kv(b, fh_gguf_get_kv(g, 0), &err) == FH_ERR_EXISTS);
     fh_gguf_build_free(b);
 }
 

@@ -27,8 +27,7 @@ typedef struct layout {
     bool ok;
 } layout;
 
-static const uint64_t numbers[] = {
-    0, 1, 0x7fffffff, 0x80000000, 0xffffffff, UINT64_C(1) << 63, UINT64_MAX};
+static const uint64_t numbers[] = {0, 1, 0x7fffffff, 0x80000000, 0xffffffff, UINT64_C(1) << 63, UINT64_MAX};
 static const uint8_t byte_values[] = {0x00, 0x01, 0x7f, 0x80, 0xff};
 #define PER_BYTE (FH_COUNT(byte_values) + 1)
 
@@ -88,8 +87,7 @@ static void read_layout(layout *l, fh_bytes seed) {
 
 static size_t count_of(const layout *l) {
     if (!l->ok) return 0;
-    return l->header * PER_BYTE + (l->header + 1) + l->n + 3 + l->n_number * FH_COUNT(numbers) +
-           l->n_type * 256;
+    return l->header * PER_BYTE + (l->header + 1) + l->n + 3 + l->n_number * FH_COUNT(numbers) + l->n_type * 256;
 }
 
 size_t fh_gguf_malformed_count(fh_bytes seed) {
@@ -106,8 +104,7 @@ static const field *nth_field(const layout *l, field_kind kind, size_t i) {
 
 static void set_field(fh_buf *out, const field *f, uint64_t v, char *what, size_t what_size) {
     memcpy(out->ptr + f->at, &v, f->width);
-    snprintf(what, what_size, "%zu-byte field at %zu = %llu", f->width, f->at,
-             (unsigned long long)v);
+    snprintf(what, what_size, "%zu-byte field at %zu = %llu", f->width, f->at, (unsigned long long)v);
 }
 
 static void cut(fh_buf *out, size_t at, char *what, size_t what_size) {
@@ -148,8 +145,7 @@ void fh_gguf_malformed_make(fh_bytes seed, size_t i, fh_buf *out, char *what, si
     }
     i -= 3;
     if (i < l.n_number * FH_COUNT(numbers)) {
-        set_field(out, nth_field(&l, NUMBER, i / FH_COUNT(numbers)), numbers[i % FH_COUNT(numbers)],
-                  what, what_size);
+        set_field(out, nth_field(&l, NUMBER, i / FH_COUNT(numbers)), numbers[i % FH_COUNT(numbers)], what, what_size);
         return;
     }
     i -= l.n_number * FH_COUNT(numbers);

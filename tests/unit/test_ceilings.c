@@ -13,12 +13,8 @@
 #include "test.h"
 
 /* Whole numbers small enough that every sum is exact in every type. */
-static int value_a(int i) {
-    return (i * 7 + i / 16 + 3) & 7; /* 0..7: unsigned for some loops */
-}
-static int value_b(int i) {
-    return ((i * 5 + i / 16 + 1) & 15) - 8;
-}
+static int value_a(int i) { return (i * 7 + i / 16 + 3) & 7; /* 0..7: unsigned for some loops */ }
+static int value_b(int i) { return ((i * 5 + i / 16 + 1) & 15) - 8; }
 
 static void put(uint8_t *at, fh_peak_kind kind, int i, int v) {
     float f = (float)v;
@@ -217,10 +213,18 @@ TEST(machine, cpus_are_listed_once) {
 static fh_machine healthy(void) {
     fh_machine m;
     memset(&m, 0, sizeof m);
-    m.cpu = (fh_machine_cpus){.logical = 8, .physical = 4, .sockets = 1, .numa_nodes = 1, .allowed = 8,
-                              .usable = 8, .l3_bytes = 32 << 20, .l3_instances = 1};
-    m.memory = (fh_machine_memory){.total_bytes = UINT64_C(32) << 30, .available_bytes = UINT64_C(20) << 30,
-                                   .usable_bytes = UINT64_C(20) << 30, .thp = FH_THP_MADVISE,
+    m.cpu = (fh_machine_cpus){.logical = 8,
+                              .physical = 4,
+                              .sockets = 1,
+                              .numa_nodes = 1,
+                              .allowed = 8,
+                              .usable = 8,
+                              .l3_bytes = 32 << 20,
+                              .l3_instances = 1};
+    m.memory = (fh_machine_memory){.total_bytes = UINT64_C(32) << 30,
+                                   .available_bytes = UINT64_C(20) << 30,
+                                   .usable_bytes = UINT64_C(20) << 30,
+                                   .thp = FH_THP_MADVISE,
                                    .huge_page_bytes = 2 << 20};
     m.sandbox = (fh_machine_sandbox){.landlock_abi = 4, .seccomp_filters = true};
     return m;
@@ -279,7 +283,8 @@ TEST(checkup, each_rule_fires) {
 
 TEST(checkup, features_that_trap_are_named) {
     fh_machine m = healthy();
-    fh_checkup_facts f = {.level = FH_CPU_LEVEL_AVX512, .n_unproven = 3,
+    fh_checkup_facts f = {.level = FH_CPU_LEVEL_AVX512,
+                          .n_unproven = 3,
                           .unproven = {{"avx512-fp16", "its instructions trap with SIGILL"},
                                        {"amx-tile", "the first tile load traps with SIGILL"},
                                        {"amx-int8", "the first tile load traps with SIGILL"}}};

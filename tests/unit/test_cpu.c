@@ -61,15 +61,28 @@ TEST(cpu, agrees_with_the_kernel) {
         fh_cpu_feature feature;
         const char *flag;
     } NAMES[] = {
-        {FH_CPU_SSE42, " sse4_2 "}, {FH_CPU_AVX, " avx "}, {FH_CPU_F16C, " f16c "},
-        {FH_CPU_FMA, " fma "}, {FH_CPU_AVX2, " avx2 "}, {FH_CPU_AVXVNNI, " avx_vnni "},
-        {FH_CPU_AVX512F, " avx512f "}, {FH_CPU_AVX512BW, " avx512bw "}, {FH_CPU_AVX512DQ, " avx512dq "},
-        {FH_CPU_AVX512VL, " avx512vl "}, {FH_CPU_AVX512VNNI, " avx512_vnni "},
-        {FH_CPU_AVX512VBMI, " avx512vbmi "}, {FH_CPU_AVX512BF16, " avx512_bf16 "},
-        {FH_CPU_AVX512FP16, " avx512_fp16 "}, {FH_CPU_AMX_TILE, " amx_tile "},
-        {FH_CPU_AMX_INT8, " amx_int8 "}, {FH_CPU_AMX_BF16, " amx_bf16 "},
-        {FH_CPU_NEON, " asimd "}, {FH_CPU_DOTPROD, " asimddp "}, {FH_CPU_I8MM, " i8mm "},
-        {FH_CPU_ARM_BF16, " bf16 "}, {FH_CPU_SVE, " sve "},
+        {FH_CPU_SSE42, " sse4_2 "},
+        {FH_CPU_AVX, " avx "},
+        {FH_CPU_F16C, " f16c "},
+        {FH_CPU_FMA, " fma "},
+        {FH_CPU_AVX2, " avx2 "},
+        {FH_CPU_AVXVNNI, " avx_vnni "},
+        {FH_CPU_AVX512F, " avx512f "},
+        {FH_CPU_AVX512BW, " avx512bw "},
+        {FH_CPU_AVX512DQ, " avx512dq "},
+        {FH_CPU_AVX512VL, " avx512vl "},
+        {FH_CPU_AVX512VNNI, " avx512_vnni "},
+        {FH_CPU_AVX512VBMI, " avx512vbmi "},
+        {FH_CPU_AVX512BF16, " avx512_bf16 "},
+        {FH_CPU_AVX512FP16, " avx512_fp16 "},
+        {FH_CPU_AMX_TILE, " amx_tile "},
+        {FH_CPU_AMX_INT8, " amx_int8 "},
+        {FH_CPU_AMX_BF16, " amx_bf16 "},
+        {FH_CPU_NEON, " asimd "},
+        {FH_CPU_DOTPROD, " asimddp "},
+        {FH_CPU_I8MM, " i8mm "},
+        {FH_CPU_ARM_BF16, " bf16 "},
+        {FH_CPU_SVE, " sve "},
     };
     char text[8192] = "";
     int fd = open("/proc/cpuinfo", O_RDONLY | O_CLOEXEC);
@@ -138,12 +151,8 @@ static void run_illegal(void) {
 static void *volatile nowhere;
 static const volatile uint8_t *volatile lost_page;
 
-static bool probe_good(void) {
-    return true;
-}
-static bool probe_wrong(void) {
-    return false;
-}
+static bool probe_good(void) { return true; }
+static bool probe_wrong(void) { return false; }
 static bool probe_illegal(void) {
     run_illegal();
     return true;
@@ -151,9 +160,7 @@ static bool probe_illegal(void) {
 __attribute__((no_sanitize("undefined", "address", "thread"))) static bool probe_nowhere(void) {
     return *(volatile uint8_t *)nowhere == 1;
 }
-__attribute__((no_sanitize("undefined", "address", "thread"))) static bool probe_lost(void) {
-    return *lost_page == 1;
-}
+__attribute__((no_sanitize("undefined", "address", "thread"))) static bool probe_lost(void) { return *lost_page == 1; }
 
 static void check_probe(fh_cpu_probe_fn *fn, bool want, int want_sig) {
     int sig = -1;

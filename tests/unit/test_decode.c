@@ -50,19 +50,17 @@ static void check_same(fh_dtype t, const uint8_t *src, size_t n) {
         for (size_t i = 0; i < n; i++) {
             const uint32_t g = bits_of(got[i]), w = bits_of(fh_ref_decode(t, src, i));
             if (g != w)
-                fh_test_fail(__FILE__, __LINE__, "%s variant %d element %zu: %08x, expected %08x",
-                             fh_dtype_name(t), v, i, g, w);
+                fh_test_fail(__FILE__, __LINE__, "%s variant %d element %zu: %08x, expected %08x", fh_dtype_name(t), v,
+                             i, g, w);
         }
     }
 }
 
 static void check_value(fh_dtype t, unsigned code, double want) {
-    uint8_t src[8] = {(uint8_t)code, (uint8_t)(code >> 8), (uint8_t)(code >> 16),
-                      (uint8_t)(code >> 24)};
+    uint8_t src[8] = {(uint8_t)code, (uint8_t)(code >> 8), (uint8_t)(code >> 16), (uint8_t)(code >> 24)};
     const float got = fh_ref_decode(t, src, 0);
     if (!((double)got == want && !signbit(got) == !signbit(want)))
-        fh_test_fail(__FILE__, __LINE__, "%s code %x is %g, expected %g", fh_dtype_name(t), code,
-                     (double)got, want);
+        fh_test_fail(__FILE__, __LINE__, "%s code %x is %g, expected %g", fh_dtype_name(t), code, (double)got, want);
 }
 
 TEST(decode, sixteen_bit_floats_all_codes) {
@@ -158,9 +156,16 @@ TEST(decode, wide_types) {
         const uint32_t u = fh_rng_u32(&r);
         memcpy(src + i, &u, 4);
     }
-    static const uint64_t edge[] = {0,          1,          UINT64_MAX, UINT64_C(1) << 63, 16777217,
-                                    33554433,   33554434,   UINT64_C(0x7fffffffffffffff),
-                                    UINT64_C(0x8000008000000001), UINT64_C(0x7ff0000000000001)};
+    static const uint64_t edge[] = {0,
+                                    1,
+                                    UINT64_MAX,
+                                    UINT64_C(1) << 63,
+                                    16777217,
+                                    33554433,
+                                    33554434,
+                                    UINT64_C(0x7fffffffffffffff),
+                                    UINT64_C(0x8000008000000001),
+                                    UINT64_C(0x7ff0000000000001)};
     memcpy(src, edge, sizeof edge);
     static const fh_dtype types[] = {FH_DTYPE_F32, FH_DTYPE_F64, FH_DTYPE_I32,
                                      FH_DTYPE_U32, FH_DTYPE_I64, FH_DTYPE_U64};

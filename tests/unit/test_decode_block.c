@@ -49,9 +49,7 @@ static const struct {
     {FH_DTYPE_Q2_0, {1, -1}, 0x0b897e84c823bcc7},
 };
 
-static bool same(float a, float b) {
-    return memcmp(&a, &b, 4) == 0 || (isnan(a) && isnan(b));
-}
+static bool same(float a, float b) { return memcmp(&a, &b, 4) == 0 || (isnan(a) && isnan(b)); }
 
 static void check_block(fh_dtype t, const uint8_t *src, size_t n_block) {
     static float got[256 * MAX_ELEMS];
@@ -60,15 +58,14 @@ static void check_block(fh_dtype t, const uint8_t *src, size_t n_block) {
     for (size_t i = 0; i < n_block * elems; i++) {
         const float want = fh_ref_decode(t, src, i);
         if (!same(got[i], want))
-            fh_test_fail(__FILE__, __LINE__, "%s element %zu: %a, expected %a", fh_dtype_name(t), i,
-                         (double)got[i], (double)want);
+            fh_test_fail(__FILE__, __LINE__, "%s element %zu: %a, expected %a", fh_dtype_name(t), i, (double)got[i],
+                         (double)want);
     }
 }
 
 TEST(decode_block, every_block_type_is_listed) {
     size_t n = 0;
-    for (int t = 0; t < FH_DTYPE_COUNT; t++)
-        n += fh_dtype_get_info((fh_dtype)t)->cls == FH_DTYPE_CLASS_BLOCK;
+    for (int t = 0; t < FH_DTYPE_COUNT; t++) n += fh_dtype_get_info((fh_dtype)t)->cls == FH_DTYPE_CLASS_BLOCK;
     CHECK_U64(n, FH_COUNT(blocks));
 }
 
@@ -84,8 +81,7 @@ TEST(decode_block, all_values_of_all_bytes) {
         for (int round = 0; round < 6; round++) {
             for (size_t at = 0; at < bytes; at++) {
                 const uint32_t u = fh_rng_u32(&r), odd = u | 1, c = u >> 16;
-                const bool is_scale =
-                    (int)at == blocks[k].scale[0] || (int)at == blocks[k].scale[1];
+                const bool is_scale = (int)at == blocks[k].scale[0] || (int)at == blocks[k].scale[1];
                 for (uint32_t v = 0; v < 256; v++) {
                     uint8_t b = (uint8_t)(v * odd + c);
                     if (is_scale && round % 2) b &= 0xbf; /* every other round without NaN */
@@ -129,8 +125,8 @@ TEST(decode_block, all_f16_scales) {
             for (size_t i = h % 7; i < d->block_elems; i += 61) {
                 const float want = fh_ref_decode(t, src, i);
                 if (!same(got[i], want))
-                    fh_test_fail(__FILE__, __LINE__, "%s scale %04x element %zu: %a, expected %a",
-                                 d->name, h, i, (double)got[i], (double)want);
+                    fh_test_fail(__FILE__, __LINE__, "%s scale %04x element %zu: %a, expected %a", d->name, h, i,
+                                 (double)got[i], (double)want);
             }
         }
     }
@@ -156,8 +152,7 @@ TEST(decode_block, same_bits_as_the_reference_implementation) {
         xorshift_bytes(src, (size_t)N * d->block_bytes);
         for (size_t b = 0; b < N; b++)
             for (int s = 0; s < 2; s++)
-                if (blocks[k].scale[s] >= 0)
-                    src[b * d->block_bytes + (size_t)blocks[k].scale[s]] &= 0xbf;
+                if (blocks[k].scale[s] >= 0) src[b * d->block_bytes + (size_t)blocks[k].scale[s]] &= 0xbf;
         fh_decode(blocks[k].t, src, got, N * (size_t)d->block_elems);
         uint64_t h = 1469598103934665603u;
         for (size_t i = 0; i < N * (size_t)d->block_elems; i++) {
@@ -166,8 +161,8 @@ TEST(decode_block, same_bits_as_the_reference_implementation) {
             for (int b = 0; b < 4; b++) h = (h ^ le[b]) * 1099511628211u;
         }
         if (h != blocks[k].hash)
-            fh_test_fail(__FILE__, __LINE__, "%s: %016llx, expected %016llx", d->name,
-                         (unsigned long long)h, (unsigned long long)blocks[k].hash);
+            fh_test_fail(__FILE__, __LINE__, "%s: %016llx, expected %016llx", d->name, (unsigned long long)h,
+                         (unsigned long long)blocks[k].hash);
     }
 }
 
@@ -175,7 +170,7 @@ TEST(decode_block, same_bits_as_the_reference_implementation) {
 TEST(decode_block, scales_of_four_bit_floats) {
     uint8_t mx[17] = {0, 0x72}, nv[36] = {0, 0x7f, 0xff, 0x80, 0x72};
     memset(nv + 4, 0x72, 32);
-    CHECK(fh_ref_decode(FH_DTYPE_MXFP4, mx, 0) == 0x1p-127f);  /* code 2: 1 times 2^-127 */
+    CHECK(fh_ref_decode(FH_DTYPE_MXFP4, mx, 0) == 0x1p-127f);    /* code 2: 1 times 2^-127 */
     CHECK(fh_ref_decode(FH_DTYPE_MXFP4, mx, 16) == 0x1.8p-125f); /* code 7: 6 times 2^-127 */
     mx[0] = 1;
     CHECK(fh_ref_decode(FH_DTYPE_MXFP4, mx, 0) == 0x1p-126f);

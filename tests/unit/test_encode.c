@@ -12,8 +12,8 @@
 typedef struct format {
     fh_dtype t;
     int exp_bits, mant_bits, bias;
-    uint32_t n_finite;   /* codes 0 .. n_finite - 1 are finite */
-    uint32_t overflow;   /* code for what rounds past the largest: infinity or NaN */
+    uint32_t n_finite; /* codes 0 .. n_finite - 1 are finite */
+    uint32_t overflow; /* code for what rounds past the largest: infinity or NaN */
     size_t bytes;
 } format;
 
@@ -36,10 +36,8 @@ static uint32_t nearest(const format *f, float x) {
     uint32_t lo = 0, hi = f->n_finite; /* value_of(lo) <= a; the code n_finite is one step past */
     while (hi - lo > 1) {
         const uint32_t mid = (lo + hi) / 2;
-        if (value_of(f, mid) <= a)
-            lo = mid;
-        else
-            hi = mid;
+        if (value_of(f, mid) <= a) lo = mid;
+        else hi = mid;
     }
     const double below = a - value_of(f, lo), above = value_of(f, hi) - a;
     uint32_t code = below < above || (below == above && lo % 2 == 0) ? lo : hi;
@@ -56,8 +54,7 @@ static uint32_t encode_one(const format *f, float x) {
 static void check_one(const format *f, float x) {
     const uint32_t got = encode_one(f, x), want = nearest(f, x);
     if (got != want)
-        fh_test_fail(__FILE__, __LINE__, "%s of %a is %x, expected %x", fh_dtype_name(f->t),
-                     (double)x, got, want);
+        fh_test_fail(__FILE__, __LINE__, "%s of %a is %x, expected %x", fh_dtype_name(f->t), (double)x, got, want);
 }
 
 TEST(encode, gives_back_every_value) {
@@ -109,8 +106,7 @@ TEST(encode, rounds_like_a_search) {
 }
 
 TEST(encode, overflow_and_nan) {
-    static const uint32_t quiet[] = {0x7fc00000u, 0xffc12345u, 0x7f800001u, 0xff800001u,
-                                     0x7fffffffu};
+    static const uint32_t quiet[] = {0x7fc00000u, 0xffc12345u, 0x7f800001u, 0xff800001u, 0x7fffffffu};
     CHECK_U64(encode_one(&formats[0], 65519.996f), 0x7bff);
     CHECK_U64(encode_one(&formats[0], 65520.0f), 0x7c00);
     CHECK_U64(encode_one(&formats[1], 0x1.fffffep127f), 0x7f80);
@@ -223,8 +219,8 @@ TEST(encode, f32_is_a_copy) {
 
 TEST(encode, knows_what_it_can_do) {
     for (int t = 0; t < FH_DTYPE_COUNT; t++) {
-        const bool can = t == FH_DTYPE_F32 || t == FH_DTYPE_F16 || t == FH_DTYPE_BF16 ||
-                         t == FH_DTYPE_F8_E4M3 || t == FH_DTYPE_F8_E5M2 || t == FH_DTYPE_Q8_0;
+        const bool can = t == FH_DTYPE_F32 || t == FH_DTYPE_F16 || t == FH_DTYPE_BF16 || t == FH_DTYPE_F8_E4M3 ||
+                         t == FH_DTYPE_F8_E5M2 || t == FH_DTYPE_Q8_0;
         CHECK(fh_can_encode((fh_dtype)t) == can);
     }
 }

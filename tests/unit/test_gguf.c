@@ -17,19 +17,16 @@ static fh_gguf *open_ok(const fh_buf *b) {
 }
 
 /* Refused with this status, at this byte, with these words in the message; *out is untouched. */
-static void refused_at(int line, fh_bytes file, fh_status status, uint64_t offset,
-                       const char *words) {
+static void refused_at(int line, fh_bytes file, fh_status status, uint64_t offset, const char *words) {
     fh_err err = {0};
     fh_gguf *g = NULL;
     fh_status s = fh_gguf_open(&g, file, &err);
     if (s != status || err.status != status || g)
-        fh_test_fail(__FILE__, line, "%s instead of %s: %s", fh_status_name(s),
-                     fh_status_name(status), err.message);
+        fh_test_fail(__FILE__, line, "%s instead of %s: %s", fh_status_name(s), fh_status_name(status), err.message);
     if (err.offset != offset)
-        fh_test_fail(__FILE__, line, "at byte %llu instead of %llu: %s",
-                     (unsigned long long)err.offset, (unsigned long long)offset, err.message);
-    if (!strstr(err.message, words))
-        fh_test_fail(__FILE__, line, "'%s' does not say '%s'", err.message, words);
+        fh_test_fail(__FILE__, line, "at byte %llu instead of %llu: %s", (unsigned long long)err.offset,
+                     (unsigned long long)offset, err.message);
+    if (!strstr(err.message, words)) fh_test_fail(__FILE__, line, "'%s' does not say '%s'", err.message, words);
 }
 #define REFUSED(b, status, offset, words) refused_at(__LINE__, make_bytes(b), status, offset, words)
 
@@ -150,11 +147,9 @@ TEST(gguf, scalars) {
     CHECK(!fh_gguf_to_f64(fh_gguf_find(g, "k.u64"), &d)); /* an f64 cannot hold it */
     CHECK(fh_gguf_to_i64(fh_gguf_find(g, "k.i64"), &i) && i == INT64_MIN);
     CHECK(!fh_gguf_to_f64(fh_gguf_find(g, "k.i64"), &d));
-    CHECK(fh_gguf_find(g, "k.none") == NULL && fh_gguf_find(g, "k.u") == NULL &&
-          fh_gguf_find(g, "") == NULL);
+    CHECK(fh_gguf_find(g, "k.none") == NULL && fh_gguf_find(g, "k.u") == NULL && fh_gguf_find(g, "") == NULL);
     CHECK(!fh_gguf_to_u64(NULL, &u) && !fh_gguf_to_i64(NULL, &i) && !fh_gguf_to_f64(NULL, &d));
-    CHECK(!fh_gguf_to_bool(NULL, &t) && !fh_gguf_to_str(NULL, &s) &&
-          !fh_gguf_elem_u64(NULL, 0, &u));
+    CHECK(!fh_gguf_to_bool(NULL, &t) && !fh_gguf_to_str(NULL, &s) && !fh_gguf_elem_u64(NULL, 0, &u));
     CHECK(fh_gguf_find(g, "k.u8")->offset == 24 + 8 + 4 + 4);
     fh_gguf_close(g);
     fh_buf_release(&b);
@@ -222,14 +217,10 @@ TEST(gguf, t08_type_confusion) {
             fh_str s;
             size_t at = 0;
             make_start(&b, 0, 1);
-            if (array)
-                make_array(&b, "key", type, 1);
-            else
-                make_key(&b, "key", type);
-            if (type == 8)
-                fh_buf_add_u64le(&b, 0);
-            else
-                fh_buf_fill(&b, 0, 8); /* enough for each; what is left over is padding */
+            if (array) make_array(&b, "key", type, 1);
+            else make_key(&b, "key", type);
+            if (type == 8) fh_buf_add_u64le(&b, 0);
+            else fh_buf_fill(&b, 0, 8); /* enough for each; what is left over is padding */
             fh_gguf *g = open_ok(&b);
             const fh_gguf_kv *kv = fh_gguf_get_kv(g, 0);
             bool integer = type <= 5 || type == 10 || type == 11, real = type == 6 || type == 12;
@@ -244,8 +235,7 @@ TEST(gguf, t08_type_confusion) {
             CHECK(fh_gguf_elem_f64(kv, 0, &d) == (array && (integer || real)));
             CHECK(fh_gguf_elem_bool(kv, 0, &t) == (array && type == 7));
             CHECK(fh_gguf_next_str(kv, &at, &s) == (array && type == 8));
-            CHECK(!fh_gguf_elem_u64(kv, 1, &u) && !fh_gguf_elem_f64(kv, 1, &d) &&
-                  !fh_gguf_elem_bool(kv, 1, &t));
+            CHECK(!fh_gguf_elem_u64(kv, 1, &u) && !fh_gguf_elem_f64(kv, 1, &d) && !fh_gguf_elem_bool(kv, 1, &t));
             fh_gguf_close(g);
         }
     }
@@ -449,8 +439,7 @@ TEST(gguf, split_names) {
     for (size_t i = 0; i < FH_COUNT(row); i++) {
         fh_gguf_split s;
         bool ok = fh_gguf_split_parse(fh_str_of(row[i].path), &s);
-        if (ok != (row[i].no != 0))
-            fh_test_fail(__FILE__, __LINE__, "'%s' is taken wrong", row[i].path);
+        if (ok != (row[i].no != 0)) fh_test_fail(__FILE__, __LINE__, "'%s' is taken wrong", row[i].path);
         if (!ok) continue;
         CHECK_U64(s.no, row[i].no);
         CHECK_U64(s.count, row[i].count);

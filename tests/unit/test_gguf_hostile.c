@@ -21,8 +21,7 @@
 #define SLOW 1
 #endif
 
-static void refused_at(int line, fh_bytes file, fh_status status, uint64_t offset,
-                       const char *words) {
+static void refused_at(int line, fh_bytes file, fh_status status, uint64_t offset, const char *words) {
     fh_err err = {0};
     fh_gguf *g = NULL;
     uint64_t live = fh_mem_get_stats().live_bytes;
@@ -30,13 +29,11 @@ static void refused_at(int line, fh_bytes file, fh_status status, uint64_t offse
     fh_status s = fh_gguf_open(&g, file, &err);
     uint64_t peak = fh_mem_get_stats().peak_bytes - live;
     if (s != status || err.status != status || g)
-        fh_test_fail(__FILE__, line, "%s instead of %s: %s", fh_status_name(s),
-                     fh_status_name(status), err.message);
+        fh_test_fail(__FILE__, line, "%s instead of %s: %s", fh_status_name(s), fh_status_name(status), err.message);
     if (err.offset != offset)
-        fh_test_fail(__FILE__, line, "at byte %llu instead of %llu: %s",
-                     (unsigned long long)err.offset, (unsigned long long)offset, err.message);
-    if (!strstr(err.message, words))
-        fh_test_fail(__FILE__, line, "'%s' does not say '%s'", err.message, words);
+        fh_test_fail(__FILE__, line, "at byte %llu instead of %llu: %s", (unsigned long long)err.offset,
+                     (unsigned long long)offset, err.message);
+    if (!strstr(err.message, words)) fh_test_fail(__FILE__, line, "'%s' does not say '%s'", err.message, words);
     if (peak > 2 * file.len + FREE_BYTES)
         fh_test_fail(__FILE__, line, "%llu bytes of memory", (unsigned long long)peak);
 }
@@ -50,8 +47,7 @@ static fh_gguf *open_ok(const fh_buf *b) {
     return g;
 }
 
-static const uint64_t hostile[] = {0x7fffffff, 0x80000000,        0xffffffff,
-                                   INT64_MAX,  UINT64_C(1) << 63, UINT64_MAX};
+static const uint64_t hostile[] = {0x7fffffff, 0x80000000, 0xffffffff, INT64_MAX, UINT64_C(1) << 63, UINT64_MAX};
 
 TEST(gguf_hostile, t01_counts) {
     fh_buf b;
@@ -284,8 +280,7 @@ TEST(gguf_hostile, t01_entries) {
 }
 
 TEST(gguf_hostile, t06_alignment) {
-    static const uint32_t bad[] = {0,  1,  2,     3,      4,          7,          12,
-                                   31, 33, 65535, 131072, 0x7fffffff, 0x80000000, UINT32_MAX};
+    static const uint32_t bad[] = {0, 1, 2, 3, 4, 7, 12, 31, 33, 65535, 131072, 0x7fffffff, 0x80000000, UINT32_MAX};
     fh_buf b;
     fh_buf_init(&b, LIMIT);
     for (size_t i = 0; i < FH_COUNT(bad); i++) {
@@ -405,10 +400,8 @@ TEST(gguf_hostile, overlap) {
         uint64_t later = FH_MAX(row[i].a, row[i].b);
         size_t data = b.len;
         fh_buf_fill(&b, 1, 256);
-        if (row[i].ok)
-            fh_gguf_close(open_ok(&b));
-        else
-            REFUSED(&b, FH_ERR_FORMAT, data + later, "its data overlaps that of '");
+        if (row[i].ok) fh_gguf_close(open_ok(&b));
+        else REFUSED(&b, FH_ERR_FORMAT, data + later, "its data overlaps that of '");
     }
     fh_buf_release(&b);
 }
@@ -457,8 +450,7 @@ TEST(gguf_hostile, names) {
         bool tensor;
         size_t len;
         bool ok;
-    } sizes[] = {
-        {true, 512, true}, {true, 513, false}, {false, 65535, true}, {false, 65536, false}};
+    } sizes[] = {{true, 512, true}, {true, 513, false}, {false, 65535, true}, {false, 65536, false}};
     for (size_t i = 0; i < FH_COUNT(sizes); i++) {
         make_start(&b, sizes[i].tensor, !sizes[i].tensor);
         fh_buf_add_u64le(&b, sizes[i].len);
@@ -466,10 +458,8 @@ TEST(gguf_hostile, names) {
         fh_buf_fill(&b, 0, 4 + 4 + 8); /* a u8 key; or no dimensions, f32, offset 0 */
         make_padding(&b, 32);
         fh_buf_fill(&b, 0, 64);
-        if (sizes[i].ok)
-            fh_gguf_close(open_ok(&b));
-        else
-            REFUSED(&b, FH_ERR_FORMAT, 24, "the limit is");
+        if (sizes[i].ok) fh_gguf_close(open_ok(&b));
+        else REFUSED(&b, FH_ERR_FORMAT, 24, "the limit is");
     }
     fh_buf_release(&b);
 }
@@ -577,8 +567,7 @@ TEST(gguf_hostile, t12_many_tensors) {
         if (ms >= 1000 * SLOW) fh_test_fail(__FILE__, __LINE__, "%llu ms", (unsigned long long)ms);
         fh_gguf *g = open_ok(&b);
         const fh_tensor *t = fh_gguf_find_tensor(g, FH_STR("blk.4711.weight"));
-        CHECK(t && t->file_offset ==
-                       fh_gguf_data_offset(g) + 32 * (uint64_t)(backwards ? n - 1 - 4711 : 4711));
+        CHECK(t && t->file_offset == fh_gguf_data_offset(g) + 32 * (uint64_t)(backwards ? n - 1 - 4711 : 4711));
         fh_gguf_close(g);
     }
     fh_buf_release(&b);
@@ -620,8 +609,7 @@ static void make_seed(fh_buf *out) {
         fh_gguf_kv kv = {fh_str_of(key), (fh_gguf_type)t, FH_GGUF_U8, 1, {raw, width[t]}, 0};
         CHECK_OK(fh_gguf_build_add_kv(build, &kv, &err), err);
         key[0] = 'a';
-        kv = (fh_gguf_kv){
-            fh_str_of(key), FH_GGUF_ARRAY, (fh_gguf_type)t, 2, {raw, 2u * width[t]}, 0};
+        kv = (fh_gguf_kv){fh_str_of(key), FH_GGUF_ARRAY, (fh_gguf_type)t, 2, {raw, 2u * width[t]}, 0};
         CHECK_OK(fh_gguf_build_add_kv(build, &kv, &err), err);
     }
     CHECK_OK(fh_gguf_build_add_strs(build, "tokenizer.ggml.tokens", words, 3, &err), err);
@@ -673,15 +661,12 @@ TEST(gguf_hostile, malformed) {
         fh_gguf_close(g);
         uint64_t ms = (fh_clock_ns() - start) / 1000000;
         fh_mem_stats after = fh_mem_get_stats();
-        if (after.live_blocks != before.live_blocks)
-            fh_test_fail(__FILE__, __LINE__, "case %zu (%s): a leak", i, what);
+        if (after.live_blocks != before.live_blocks) fh_test_fail(__FILE__, __LINE__, "case %zu (%s): a leak", i, what);
         if (after.peak_bytes - before.live_bytes > 2 * b.len + FREE_BYTES || ms > 1000)
             fh_test_fail(__FILE__, __LINE__, "case %zu (%s): %llu bytes, %llu ms", i, what,
-                         (unsigned long long)(after.peak_bytes - before.live_bytes),
-                         (unsigned long long)ms);
+                         (unsigned long long)(after.peak_bytes - before.live_bytes), (unsigned long long)ms);
     }
-    CHECK(opened > 0 &&
-          opened < n / 2); /* a bit in a value or a name may change; most changes must not pass */
+    CHECK(opened > 0 && opened < n / 2); /* a bit in a value or a name may change; most changes must not pass */
     fh_buf_release(&seed);
     fh_buf_release(&b);
 }

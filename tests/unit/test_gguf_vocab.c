@@ -50,12 +50,10 @@ static void make_file(const spec *s, fh_buf *out) {
     CHECK_OK(fh_gguf_build_add_str(b, "tokenizer.chat_template.tool_use", FH_STR("{{ tools }}"), &err), err);
     CHECK_OK(fh_gguf_build_add_str(b, "tokenizer.chat_template", FH_STR("{{ plain }}"), &err), err);
     CHECK_OK(fh_gguf_build_add_str(b, "tokenizer.chat_templates", FH_STR("no template"), &err), err);
-    if (s->tokens)
-        CHECK_OK(fh_gguf_build_add_strs(b, "tokenizer.ggml.tokens", s->tokens, s->n_token, &err), err);
+    if (s->tokens) CHECK_OK(fh_gguf_build_add_strs(b, "tokenizer.ggml.tokens", s->tokens, s->n_token, &err), err);
     if (s->types) add_kv(b, "token_type", FH_GGUF_ARRAY, FH_GGUF_I32, s->n_type, bytes_of(s->types, 4 * s->n_type));
     if (s->scores) add_kv(b, "scores", FH_GGUF_ARRAY, FH_GGUF_F32, s->n_score, bytes_of(s->scores, 4 * s->n_score));
-    if (s->merges)
-        CHECK_OK(fh_gguf_build_add_strs(b, "tokenizer.ggml.merges", s->merges, s->n_merge, &err), err);
+    if (s->merges) CHECK_OK(fh_gguf_build_add_strs(b, "tokenizer.ggml.merges", s->merges, s->n_merge, &err), err);
     snprintf(key, sizeof key, "%s%s", T, s->id_key ? s->id_key : "");
     if (s->id_key) CHECK_OK(fh_gguf_build_add_u32(b, key, s->id, &err), err);
     if (s->charsmap.ptr) add_kv(b, "precompiled_charsmap", FH_GGUF_ARRAY, FH_GGUF_U8, s->charsmap.len, s->charsmap);
@@ -96,9 +94,20 @@ static const fh_str MERGES[] = {{"a b", 3}, {"  a", 3}};
 static const uint8_t MAP[] = {4, 0, 0, 0, 1, 2, 3, 4, 'a', 0};
 
 static spec good(const char *model) {
-    return (spec){.model = model, .tokens = TOKENS, .n_token = 8, .types = TYPES, .n_type = 8, .scores = SCORES,
-                  .n_score = 8, .merges = MERGES, .n_merge = 2, .id_key = "bos_token_id", .id = 0,
-                  .charsmap = {MAP, sizeof MAP}, .bool_key = "add_space_prefix", .bool_type = FH_GGUF_BOOL};
+    return (spec){.model = model,
+                  .tokens = TOKENS,
+                  .n_token = 8,
+                  .types = TYPES,
+                  .n_type = 8,
+                  .scores = SCORES,
+                  .n_score = 8,
+                  .merges = MERGES,
+                  .n_merge = 2,
+                  .id_key = "bos_token_id",
+                  .id = 0,
+                  .charsmap = {MAP, sizeof MAP},
+                  .bool_key = "add_space_prefix",
+                  .bool_type = FH_GGUF_BOOL};
 }
 
 TEST(gguf_vocab, reads_every_key) {
@@ -143,8 +152,10 @@ TEST(gguf_vocab, knows_the_models) {
         fh_vocab_kind kind;
         bool scores;
         uint32_t n_merge;
-    } models[] = {{"gpt2", FH_VOCAB_BPE, false, 2},     {"llama", FH_VOCAB_BPE_SCORES, true, 0},
-                  {"gemma4", FH_VOCAB_BPE, false, 2},   {"t5", FH_VOCAB_UNIGRAM, true, 0},
+    } models[] = {{"gpt2", FH_VOCAB_BPE, false, 2},
+                  {"llama", FH_VOCAB_BPE_SCORES, true, 0},
+                  {"gemma4", FH_VOCAB_BPE, false, 2},
+                  {"t5", FH_VOCAB_UNIGRAM, true, 0},
                   {"bert", FH_VOCAB_WORDPIECE, false, 0}};
     for (size_t i = 0; i < FH_COUNT(models); i++) {
         fh_buf b;
@@ -179,7 +190,7 @@ TEST(gguf_vocab, refuses_what_is_wrong) {
     static const int32_t high[] = {1, 1, 1, 7}, low[] = {1, 1, 1, -1};
     static const float nan_score[] = {0, (float)(1e300 * 1e300) * 0};
     static const fh_str one_part[] = {{"ab", 2}}, unknown[] = {{"a c", 3}}, no_result[] = {{"b a", 3}},
-        none[] = {{"", 0}};
+                        none[] = {{"", 0}};
     spec s = good("rwkv");
     refused(&s, FH_ERR_UNSUPPORTED, "'rwkv' is not known");
     s = good(NULL);
@@ -226,8 +237,8 @@ TEST(gguf_vocab, refuses_what_is_wrong) {
 
 /* Byte tokens that a careless parser turns into an index outside 0 to 255. */
 TEST(gguf_vocab, refuses_hostile_byte_tokens) {
-    static const char *const names[] = {"<0x-1>", "<0x100>", "<0x>", "<0xG0>", "<0x0x>", "", "a", "<0x 1>",
-        "<0x+1>", "<0x1>"};
+    static const char *const names[] = {"<0x-1>", "<0x100>", "<0x>",   "<0xG0>", "<0x0x>",
+                                        "",       "a",       "<0x 1>", "<0x+1>", "<0x1>"};
     for (size_t i = 0; i < FH_COUNT(names); i++) {
         fh_str tokens[1] = {fh_str_of(names[i])};
         static const int32_t byte[1] = {6};
@@ -259,9 +270,18 @@ TEST(gguf_vocab, special_ids_out_of_range_are_left_out) {
 
 /* Every key that is read takes each type of the format in turn: an answer or an error, nothing else. */
 TEST(gguf_vocab, every_key_with_every_type) {
-    static const char *const keys[] = {
-        "model", "pre", "tokens", "token_type", "scores", "merges", "bos_token_id", "eos_token_id", "add_bos_token",
-        "add_space_prefix", "remove_extra_whitespaces", "precompiled_charsmap"};
+    static const char *const keys[] = {"model",
+                                       "pre",
+                                       "tokens",
+                                       "token_type",
+                                       "scores",
+                                       "merges",
+                                       "bos_token_id",
+                                       "eos_token_id",
+                                       "add_bos_token",
+                                       "add_space_prefix",
+                                       "remove_extra_whitespaces",
+                                       "precompiled_charsmap"};
     static const uint8_t zeros[16] = {0};
     static const size_t sizes[FH_GGUF_TYPE_COUNT] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
     for (size_t k = 0; k < FH_COUNT(keys); k++) {
@@ -331,8 +351,7 @@ static void same_as_json(const char *dir, const char *gguf, const char *json) {
     const fh_vocab *w = fh_tokenizer_json_vocab(t);
     CHECK(v->kind == FH_VOCAB_BPE && w->kind == FH_VOCAB_BPE && w->n_id <= v->n_id);
     for (uint32_t i = 0; i < w->n_id; i++)
-        if (fh_vocab_type(w, i) != FH_TOKEN_NONE)
-            CHECK(fh_str_eq(fh_vocab_piece(v, i), fh_vocab_piece(w, i)));
+        if (fh_vocab_type(w, i) != FH_TOKEN_NONE) CHECK(fh_str_eq(fh_vocab_piece(v, i), fh_vocab_piece(w, i)));
     CHECK_U64(v->n_merge, w->n_merge);
     if (v->n_merge) CHECK(memcmp(v->merge, w->merge, v->n_merge * sizeof *v->merge) == 0);
     fh_tokenizer_json_free(t);
@@ -347,9 +366,8 @@ TEST(gguf_vocab, agrees_with_tokenizer_json) {
 }
 
 TEST(gguf_vocab, agrees_with_tokenizer_json_for_all_golden_models) {
-    static const char *const names[] = {"qwen3", "gpt2", "deepseek-v3", "gpt-oss", "smollm3", "command-r",
-        "falcon", "olmo2",
-                                        "glm45", "phi2", "pythia", "kimi-k2"};
+    static const char *const names[] = {"qwen3",  "gpt2",  "deepseek-v3", "gpt-oss", "smollm3", "command-r",
+                                        "falcon", "olmo2", "glm45",       "phi2",    "pythia",  "kimi-k2"};
     if (!fh_test_shared()) fh_test_skip("the whole golden data is not here");
     for (size_t i = 0; i < FH_COUNT(names); i++) {
         char gguf[80], json[80];

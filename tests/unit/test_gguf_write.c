@@ -26,10 +26,8 @@ static void read_back(fh_buf *out, const char *path) {
     CHECK_OK(fh_file_read(path, out, &err), err);
 }
 
-static fh_tensor tensor_of(const char *name, fh_dtype dtype, uint64_t rows, uint64_t cols,
-                           fh_bytes data) {
-    fh_tensor t = {
-        .name = fh_str_of(name), .dtype = dtype, .shape = {2, {rows, cols}}, .data = data};
+static fh_tensor tensor_of(const char *name, fh_dtype dtype, uint64_t rows, uint64_t cols, fh_bytes data) {
+    fh_tensor t = {.name = fh_str_of(name), .dtype = dtype, .shape = {2, {rows, cols}}, .data = data};
     return t;
 }
 
@@ -135,8 +133,7 @@ TEST(gguf_write, refuses_keys) {
     fh_gguf_build *b = new_build();
     for (size_t i = 0; i < FH_COUNT(bad); i++) {
         fh_err err = {0};
-        if (fh_gguf_build_add_kv(b, &bad[i], &err) == FH_OK)
-            fh_test_fail(__FILE__, __LINE__, "row %zu is taken", i);
+        if (fh_gguf_build_add_kv(b, &bad[i], &err) == FH_OK) fh_test_fail(__FILE__, __LINE__, "row %zu is taken", i);
         CHECK(err.status != FH_OK && err.message[0] && err.offset == FH_NO_OFFSET);
     }
     fh_err err = {0};
@@ -160,14 +157,11 @@ TEST(gguf_write, refuses_tensors) {
         {{.name = {"t", 1}, .dtype = FH_DTYPE_I8, .shape = {5, {1, 1, 1, 1, 1}}}, FH_ERR_FORMAT},
         {{.name = {"t", 1}, .dtype = FH_DTYPE_I8, .shape = {2, {4, 0}}}, FH_ERR_FORMAT},
         {{.name = {"t", 1}, .dtype = FH_DTYPE_Q4_K, .shape = {2, {2, 128}}}, FH_ERR_FORMAT},
-        {{.name = {"t", 1}, .dtype = FH_DTYPE_F32, .shape = {2, {UINT64_C(1) << 62, 4}}},
-         FH_ERR_FORMAT},
+        {{.name = {"t", 1}, .dtype = FH_DTYPE_F32, .shape = {2, {UINT64_C(1) << 62, 4}}}, FH_ERR_FORMAT},
         {{.name = {"t", 1}, .dtype = FH_DTYPE_F8_E4M3, .shape = {1, {4}}}, FH_ERR_UNSUPPORTED},
         {{.name = {"t", 1}, .dtype = FH_DTYPE_BOOL, .shape = {1, {4}}}, FH_ERR_UNSUPPORTED},
-        {{.name = {"t", 1}, .dtype = FH_DTYPE_F32, .shape = {1, {4}}, .data = {raw, 15}},
-         FH_ERR_USAGE},
-        {{.name = {"t", 1}, .dtype = FH_DTYPE_F32, .shape = {1, {4}}, .data = {raw, 17}},
-         FH_ERR_USAGE},
+        {{.name = {"t", 1}, .dtype = FH_DTYPE_F32, .shape = {1, {4}}, .data = {raw, 15}}, FH_ERR_USAGE},
+        {{.name = {"t", 1}, .dtype = FH_DTYPE_F32, .shape = {1, {4}}, .data = {raw, 17}}, FH_ERR_USAGE},
     };
     fh_gguf_build *b = new_build();
     fh_err err = {0};
@@ -221,8 +215,7 @@ typedef struct feed {
 static fh_status give(void *ctx, size_t i, const fh_tensor *t, fh_writer *w, fh_err *err) {
     feed *f = ctx;
     f->calls++;
-    if (f->fail != FH_OK)
-        return fh_fail(err, f->fail, "tensor '%.*s': the source broke", FH_STR_ARG(t->name));
+    if (f->fail != FH_OK) return fh_fail(err, f->fail, "tensor '%.*s': the source broke", FH_STR_ARG(t->name));
     for (size_t k = 0; k < f->bytes; k++) {
         uint8_t v = (uint8_t)(i * 16 + k);
         FH_TRY(fh_writer_add(w, &v, 1, err));
@@ -262,8 +255,7 @@ TEST(gguf_write, sources) {
     }
     feed broken = {.fail = FH_ERR_CANCELLED};
     CHECK_STATUS(fh_gguf_write(b, path, give, &broken, &err), FH_ERR_CANCELLED);
-    CHECK_STATUS(fh_gguf_write(b, path, NULL, NULL, &err),
-                 FH_ERR_USAGE); /* no data and no source */
+    CHECK_STATUS(fh_gguf_write(b, path, NULL, NULL, &err), FH_ERR_USAGE); /* no data and no source */
     CHECK_U64(files_in_tmp(), 0);
     feed right = {.bytes = 8};
     CHECK_OK(fh_gguf_write(b, path, give, &right, &err), err);
@@ -295,8 +287,7 @@ TEST(gguf_write, larger_than_64_bits) {
 static void rebuild(const fh_gguf *g, const char *path) {
     fh_err err = {0};
     fh_gguf_build *b = new_build();
-    for (size_t i = 0; i < fh_gguf_n_kv(g); i++)
-        CHECK_OK(fh_gguf_build_add_kv(b, fh_gguf_get_kv(g, i), &err), err);
+    for (size_t i = 0; i < fh_gguf_n_kv(g); i++) CHECK_OK(fh_gguf_build_add_kv(b, fh_gguf_get_kv(g, i), &err), err);
     for (size_t i = 0; i < fh_gguf_n_tensor(g); i++)
         CHECK_OK(fh_gguf_build_add_tensor(b, fh_gguf_get_tensor(g, i), &err), err);
     CHECK_OK(fh_gguf_write(b, path, NULL, NULL, &err), err);
@@ -339,11 +330,9 @@ TEST(gguf_write, round_trip_of_a_foreign_file) {
     for (size_t i = 0; i < 2; i++) {
         const fh_gguf_kv *a = fh_gguf_get_kv(g, i), *b = fh_gguf_get_kv(h, i);
         const fh_tensor *s = fh_gguf_get_tensor(g, i), *t = fh_gguf_get_tensor(h, i);
-        CHECK(fh_str_eq(a->key, b->key) && a->type == b->type && a->elem == b->elem &&
-              a->n == b->n);
+        CHECK(fh_str_eq(a->key, b->key) && a->type == b->type && a->elem == b->elem && a->n == b->n);
         CHECK(fh_str_eq(fh_str_of_bytes(a->payload), fh_str_of_bytes(b->payload)));
-        CHECK(fh_str_eq(s->name, t->name) && s->dtype == t->dtype &&
-              fh_shape_eq(&s->shape, &t->shape));
+        CHECK(fh_str_eq(s->name, t->name) && s->dtype == t->dtype && fh_shape_eq(&s->shape, &t->shape));
         CHECK(fh_str_eq(fh_str_of_bytes(s->data), fh_str_of_bytes(t->data)));
     }
     rebuild(h, path_of(path, "again.gguf"));
@@ -458,11 +447,7 @@ TEST(gguf_write, faults) {
     static const struct {
         fh_fault_kind kind;
         size_t at_least; /* places where it can happen */
-    } row[] = {{FH_FAULT_ALLOC, 8},
-               {FH_FAULT_WRITE, 2},
-               {FH_FAULT_FSYNC, 1},
-               {FH_FAULT_RENAME, 1},
-               {FH_FAULT_OPEN, 1}};
+    } row[] = {{FH_FAULT_ALLOC, 8}, {FH_FAULT_WRITE, 2}, {FH_FAULT_FSYNC, 1}, {FH_FAULT_RENAME, 1}, {FH_FAULT_OPEN, 1}};
     char path[FH_PATH_MAX];
     fh_err err = {0};
     fh_buf whole;

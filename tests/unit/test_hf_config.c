@@ -127,8 +127,11 @@ TEST(hf_config, every_row_keeps_its_range) {
             for (int step = -1; step < 4; step++) {
                 char json[200];
                 bool text = rows[i].kind == FH_HF_BOOL || rows[i].kind == FH_HF_STR;
-                double v = step < 0 ? rows[i].least - 1 : step == 0 ? rows[i].least : step == 1 ? rows[i].most
-                           : step == 2 ? rows[i].most * 2 + 2 : 0;
+                double v = step < 0    ? rows[i].least - 1
+                           : step == 0 ? rows[i].least
+                           : step == 1 ? rows[i].most
+                           : step == 2 ? rows[i].most * 2 + 2
+                                       : 0;
                 if (step == 3) snprintf(json, sizeof json, "{\"%.*s\":{}}", (int)bar, rest.ptr);
                 else snprintf(json, sizeof json, "{\"%.*s\":%.17g}", (int)bar, rest.ptr, v);
                 fh_err err = {0};
@@ -178,7 +181,8 @@ static const wrong_case WRONG[] = {
     {"{\"rope_scaling\":{\"type\":\"linear\",\"factor\":@NaN}}", FH_ERR_LIMIT, "'rope_scaling.factor' is NaN"},
     {"{\"rope_scaling\":@{\"type\":\"yarn\",\"factor\":2}}", FH_ERR_FORMAT, "without 'original_max_position"},
     {"{\"rope_scaling\":@{\"type\":\"longrope\",\"short_factor\":[1]},"
-     "\"n_ctx\":9}", FH_ERR_FORMAT, "without 'long_factor'"},
+     "\"n_ctx\":9}",
+     FH_ERR_FORMAT, "without 'long_factor'"},
     {"{\"rope_scaling\":{\"type\":\"su\",\"short_factor\":[1,@-1]},\"n_ctx\":9}", FH_ERR_LIMIT, "short_factor"},
     {"{\"rope_scaling\":@{\"type\":\"llama3\",\"factor\":8,\"low_freq_factor\":4,\"high_freq_factor\":4},"
      "\"n_ctx\":9}",
@@ -227,8 +231,7 @@ TEST(hf_rope, older_way) {
                "\"rope_scaling\":{\"rope_type\":\"linear\",\"factor\":8}}");
     r = fh_hf_config_ropes(c);
     CHECK(r->n == 2);
-    CHECK(fh_hf_ropes_find(r, FH_ROPE_FULL)->type == FH_ROPE_LINEAR &&
-          fh_hf_ropes_find(r, FH_ROPE_FULL)->theta == 1e6);
+    CHECK(fh_hf_ropes_find(r, FH_ROPE_FULL)->type == FH_ROPE_LINEAR && fh_hf_ropes_find(r, FH_ROPE_FULL)->theta == 1e6);
     CHECK(fh_hf_ropes_find(r, FH_ROPE_SLIDING)->type == FH_ROPE_DEFAULT);
     CHECK(fh_hf_ropes_find(r, FH_ROPE_SLIDING)->theta == 1e4 && fh_hf_ropes_find(r, FH_ROPE_SLIDING)->factor == 1);
     CHECK(!fh_hf_ropes_find(r, FH_ROPE_MAIN));
@@ -282,8 +285,7 @@ TEST(hf_rope, newer_way) {
 TEST(hf_rope, per_layer_lists_and_compressed_layers) {
     fh_hf_config *c = parsed("{\"rope_theta\":[10000,5000000],\"partial_rotary_factors\":[1,0.5]}");
     const fh_hf_ropes *r = fh_hf_config_ropes(c);
-    CHECK(r->n_layer_theta == 2 && r->layer_theta[1] == 5e6 && r->n_layer_partial == 2 &&
-          r->layer_partial[1] == 0.5);
+    CHECK(r->n_layer_theta == 2 && r->layer_theta[1] == 5e6 && r->n_layer_partial == 2 && r->layer_partial[1] == 0.5);
     CHECK(r->n == 1 && !(r->item[0].has & FH_ROPE_HAS_THETA));
     fh_hf_config_free(c);
     c = parsed("{\"rope_theta\":5,\"layer_rope_theta\":[0,5]}");
@@ -368,9 +370,12 @@ TEST(generation_config, reads_defaults_of_the_publisher) {
     fh_generation_config g;
     fh_err err = {0};
     CHECK_OK(fh_generation_config_parse(
-                 &g, FH_STR("{\"eos_token_id\":[7,8],\"bos_token_id\":1,\"pad_token_id\":null,\"do_sample\":true,"
-                            "\"temperature\":0.6,\"top_k\":20,\"top_p\":0.95,\"repetition_penalty\":1.05,"
-                            "\"max_new_tokens\":null,\"transformers_version\":\"4\"}"), &err), err);
+                 &g,
+                 FH_STR("{\"eos_token_id\":[7,8],\"bos_token_id\":1,\"pad_token_id\":null,\"do_sample\":true,"
+                        "\"temperature\":0.6,\"top_k\":20,\"top_p\":0.95,\"repetition_penalty\":1.05,"
+                        "\"max_new_tokens\":null,\"transformers_version\":\"4\"}"),
+                 &err),
+             err);
     CHECK_U64(g.has, FH_GEN_DO_SAMPLE | FH_GEN_TEMPERATURE | FH_GEN_TOP_K | FH_GEN_TOP_P | FH_GEN_REPETITION_PENALTY);
     CHECK(g.do_sample && g.temperature == 0.6 && g.top_k == 20 && g.top_p == 0.95 && g.repetition_penalty == 1.05);
     CHECK(g.eos.n == 2 && g.eos.item[1] == 8 && g.bos.item[0] == 1);

@@ -215,7 +215,10 @@ TEST(json, numbers_of_thousands_of_digits) {
 
 TEST(json, out_of_range_doubles_are_refused) {
     static const char *const texts[] = {
-        "1e309", "-1e309", "1.7976931348623159e308", "1.797693134862315808e308",
+        "1e309",
+        "-1e309",
+        "1.7976931348623159e308",
+        "1.797693134862315808e308",
         "1e999999999999999999999",
         /* 2^1024 - 2^970, half-way to where the next double would be: even is infinity */
         ("1797693134862315807937289714053034150799341327100378269361737789804449682927647509466"
@@ -240,14 +243,24 @@ TEST(json, exact_integers) {
         int64_t i;
         bool is_u, is_i;
     } rows[] = {
-        {"0", 0, 0, true, true}, {"-0", 0, 0, true, true}, {"-0.0e5", 0, 0, true, true},
-        {"0e99999999999999999999999", 0, 0, true, true}, {"42", 42, 42, true, true},
-        {"-42", 0, -42, false, true}, {"2048.0", 2048, 2048, true, true},
-        {"2048.000", 2048, 2048, true, true}, {"1e6", 1000000, 1000000, true, true},
-        {"1E+06", 1000000, 1000000, true, true}, {"1.5e1", 15, 15, true, true},
-        {"1.25e2", 125, 125, true, true}, {"12500e-2", 125, 125, true, true},
-        {"0.00001e5", 1, 1, true, true}, {"0.5", 0, 0, false, false}, {"1.5", 0, 0, false, false},
-        {"125e-3", 0, 0, false, false}, {"1e-1", 0, 0, false, false},
+        {"0", 0, 0, true, true},
+        {"-0", 0, 0, true, true},
+        {"-0.0e5", 0, 0, true, true},
+        {"0e99999999999999999999999", 0, 0, true, true},
+        {"42", 42, 42, true, true},
+        {"-42", 0, -42, false, true},
+        {"2048.0", 2048, 2048, true, true},
+        {"2048.000", 2048, 2048, true, true},
+        {"1e6", 1000000, 1000000, true, true},
+        {"1E+06", 1000000, 1000000, true, true},
+        {"1.5e1", 15, 15, true, true},
+        {"1.25e2", 125, 125, true, true},
+        {"12500e-2", 125, 125, true, true},
+        {"0.00001e5", 1, 1, true, true},
+        {"0.5", 0, 0, false, false},
+        {"1.5", 0, 0, false, false},
+        {"125e-3", 0, 0, false, false},
+        {"1e-1", 0, 0, false, false},
         {"1e-99999999999999999999", 0, 0, false, false},
         {"2048.0000000000000000000000000000001", 0, 0, false, false},
         {"9007199254740993", 9007199254740993u, 9007199254740993, true, true},
@@ -259,8 +272,10 @@ TEST(json, exact_integers) {
         {"18446744073709551615", UINT64_MAX, 0, true, false},
         {"18446744073709551615.0", UINT64_MAX, 0, true, false},
         {"1844674407370955161.5e1", UINT64_MAX, 0, true, false},
-        {"18446744073709551616", 0, 0, false, false}, {"18446744073709551620", 0, 0, false, false},
-        {"1e19", 10000000000000000000u, 0, true, false}, {"1e20", 0, 0, false, false},
+        {"18446744073709551616", 0, 0, false, false},
+        {"18446744073709551620", 0, 0, false, false},
+        {"1e19", 10000000000000000000u, 0, true, false},
+        {"1e20", 0, 0, false, false},
         {"1e18", 1000000000000000000u, 1000000000000000000, true, true},
         {"1e99999999999999999999", 0, 0, false, false},
         {"99999999999999999999", 0, 0, false, false},
@@ -272,15 +287,15 @@ TEST(json, exact_integers) {
         bool is_u = fh_json_text_u64(t, &u), is_i = fh_json_text_i64(t, &i);
         if (is_u != rows[k].is_u || u != (is_u ? rows[k].u : 77) || is_i != rows[k].is_i ||
             i != (is_i ? rows[k].i : 77))
-            fh_test_fail(__FILE__, __LINE__, "%s: %d %llu, %d %lld", rows[k].text, is_u,
-                         (unsigned long long)u, is_i, (long long)i);
+            fh_test_fail(__FILE__, __LINE__, "%s: %d %llu, %d %lld", rows[k].text, is_u, (unsigned long long)u, is_i,
+                         (long long)i);
     }
 }
 
 TEST(json, texts_that_are_no_numbers) {
-    static const char *const texts[] = {"",    "-",    "+1",  "1 ",  " 1",   "01",  "1.",
-                                        ".5",  "1e",   "0x10", "1,5", "nan",  "inf", "1e5x",
-                                        "--1", "infinity", "1_0", "\xD9\xA1", "1.e1"};
+    static const char *const texts[] = {"",    "-",        "+1",   "1 ",       " 1",  "01",  "1.",
+                                        ".5",  "1e",       "0x10", "1,5",      "nan", "inf", "1e5x",
+                                        "--1", "infinity", "1_0",  "\xD9\xA1", "1.e1"};
     for (size_t i = 0; i < FH_COUNT(texts); i++) {
         uint64_t u;
         int64_t s;

@@ -102,7 +102,8 @@ TEST(json, duplicate_keys_are_refused) {
         {"{\"a\":1,\"b\":2,\"b\":3,\"a\":4}", 13}, /* the first that is a second one */
         {"{\"\\u0000\":1,\"\\u0000\":2}", 12},
         {"{\"p\":0,\"o\":0,\"n\":0,\"m\":0,\"l\":0,\"k\":0,\"j\":0,\"i\":0,\"h\":0,\"g\":0,\"f\":0,"
-         "\"e\":0,\"d\":0,\"c\":0,\"k\":0,\"p\":0}", 85},
+         "\"e\":0,\"d\":0,\"c\":0,\"k\":0,\"p\":0}",
+         85},
     };
     for (size_t i = 0; i < FH_COUNT(rows); i++) {
         fh_json *doc = NULL;
@@ -135,8 +136,7 @@ TEST(json, last_duplicate_wins_by_option) {
 static void wide_object(fh_buf *b, uint32_t n, const char *last) {
     fh_buf_add_byte(b, '{');
     for (uint32_t i = 0; i < n; i++)
-        fh_buf_printf(b, "%s\"some longer common prefix %u\":%u", i ? "," : "",
-                      (uint32_t)((uint64_t)i * 7919 % n), i);
+        fh_buf_printf(b, "%s\"some longer common prefix %u\":%u", i ? "," : "", (uint32_t)((uint64_t)i * 7919 % n), i);
     if (last) fh_buf_printf(b, ",\"some longer common prefix %s\":0", last);
     fh_buf_add_byte(b, '}');
 }

@@ -31,9 +31,8 @@ static void sample(fh_json_writer *w) {
 }
 
 TEST(json, writes_compact_and_pretty) {
-    static const char compact[] =
-        "{\"a\":18446744073709551615,\"b\":[-9223372036854775808,0.5,true,false,null,{},[]],"
-        "\"c\\u0000d\":{\"\":\"x\"}}";
+    static const char compact[] = "{\"a\":18446744073709551615,\"b\":[-9223372036854775808,0.5,true,false,null,{},[]],"
+                                  "\"c\\u0000d\":{\"\":\"x\"}}";
     static const char pretty[] = "{\n"
                                  "  \"a\": 18446744073709551615,\n"
                                  "  \"b\": [\n"
@@ -76,7 +75,11 @@ TEST(json, writes_minimal_escapes) {
         {"\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80", 9, "\"\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80\""},
         {"\xE2\x80\xA8\xE2\x80\xA9", 6, "\"\xE2\x80\xA8\xE2\x80\xA9\""},
         /* no UTF-8: one U+FFFD for each longest piece that could have begun a character */
-        {"a\xFF" "b", 3, "\"a\xEF\xBF\xBD" "b\""},
+        {"a\xFF"
+         "b",
+         3,
+         "\"a\xEF\xBF\xBD"
+         "b\""},
         {"\x80\x80", 2, "\"\xEF\xBF\xBD\xEF\xBF\xBD\""},
         {"\xC0\x80", 2, "\"\xEF\xBF\xBD\xEF\xBF\xBD\""},
         {"\xF0\x9F\x98", 3, "\"\xEF\xBF\xBD\""},
@@ -112,8 +115,7 @@ TEST(json, written_strings_are_always_valid) {
         fh_json_reader_init(&r, fh_buf_str(&b));
         fh_status s = fh_json_next(&r, &ev, NULL);
         bool same = s == FH_OK && ev.kind == FH_JSON_STRING && fh_utf8_valid(ev.text) &&
-                    (!fh_utf8_valid((fh_str){raw, 1 + v % 4}) ||
-                     fh_str_eq(ev.text, (fh_str){raw, 1 + v % 4}));
+                    (!fh_utf8_valid((fh_str){raw, 1 + v % 4}) || fh_str_eq(ev.text, (fh_str){raw, 1 + v % 4}));
         fh_json_reader_release(&r);
         if (!same) fh_test_fail(__FILE__, __LINE__, "bytes %04x", v);
     }

@@ -17,7 +17,7 @@ enum { MAX_WORKERS = 16, PHASES = 200 };
 
 typedef struct work {
     fh_pool *pool;
-    uint64_t count[MAX_WORKERS][8];         /* [worker]; a line each */
+    uint64_t count[MAX_WORKERS][8]; /* [worker]; a line each */
     uint64_t phase_of[MAX_WORKERS];
     uint64_t wrong[MAX_WORKERS];
     int seen_n;
@@ -53,9 +53,7 @@ TEST(pool, every_worker_runs_every_job_once) {
     check_runs(3, 1000);
 }
 
-TEST(pool, more_workers_than_cpus) {
-    check_runs(MAX_WORKERS, 300);
-}
+TEST(pool, more_workers_than_cpus) { check_runs(MAX_WORKERS, 300); }
 
 /* A sum over a shared array, split by worker, again and again with other contents. */
 typedef struct sum_job {
@@ -172,8 +170,8 @@ TEST(pool, idle_costs_nothing) {
     int cpus = (int)FH_MIN(sysconf(_SC_NPROCESSORS_ONLN), MAX_WORKERS);
     uint64_t fitting = idle_ns(cpus), crowded = idle_ns(MAX_WORKERS);
     if (fitting > 5000000 || crowded > 5000000) {
-        fh_test_fail(__FILE__, __LINE__, "%.2f and %.2f ms of CPU in an idle gap of 50 ms",
-                     (double)fitting * 1e-6, (double)crowded * 1e-6);
+        fh_test_fail(__FILE__, __LINE__, "%.2f and %.2f ms of CPU in an idle gap of 50 ms", (double)fitting * 1e-6,
+                     (double)crowded * 1e-6);
     }
 }
 

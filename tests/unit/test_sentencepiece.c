@@ -69,15 +69,18 @@ static void small_model(fh_buf *b) {
     fh_buf_init(b, 1 << 20);
     put_piece(b, FH_STR("<u>"), 0, FH_TOKEN_UNKNOWN);
     put_piece(b, FH_STR("<bos>"), 0, FH_TOKEN_CONTROL);
-    put_piece(b, FH_STR("\xE2\x96\x81" "a"), -1.5f, 0);
+    put_piece(b,
+              FH_STR("\xE2\x96\x81"
+                     "a"),
+              -1.5f, 0);
     put_piece(b, FH_STR("<x>"), 0, FH_TOKEN_USER_DEFINED);
     put_piece(b, FH_STR("b"), -2, FH_TOKEN_UNUSED);
     put_trainer(b, 1, false);
     put_normalizer(b, charsmap(), false);
     put_bytes(b, 4, FH_STR("self test data"));
-    put_number(b, 900, UINT64_MAX);        /* unknown: varint */
-    put_float(b, 901, 1);                  /* unknown: 32 bits */
-    put_varint(b, 902 << 3 | 1);           /* unknown: 64 bits */
+    put_number(b, 900, UINT64_MAX); /* unknown: varint */
+    put_float(b, 901, 1);           /* unknown: 32 bits */
+    put_varint(b, 902 << 3 | 1);    /* unknown: 64 bits */
     fh_buf_add_u64le(b, 7);
 }
 
@@ -102,7 +105,8 @@ TEST(sentencepiece, reads_unigram) {
     CHECK_OK(fh_sentencepiece_parse(&v, fh_bytes_of(fh_buf_str(&b)), &err), err);
     fh_buf_release(&b); /* the vocabulary owns all it says */
     CHECK(v->kind == FH_VOCAB_UNIGRAM && v->n_id == 5 && !v->raw_bytes && !v->byte_fallback);
-    CHECK_STR(fh_vocab_piece(v, 2), "\xE2\x96\x81" "a");
+    CHECK_STR(fh_vocab_piece(v, 2), "\xE2\x96\x81"
+                                    "a");
     CHECK(v->score[2] == -1.5 && fh_vocab_type(v, 2) == FH_TOKEN_NORMAL);
     CHECK(v->special[FH_SPECIAL_UNK] == 0 && v->special[FH_SPECIAL_BOS] == 1);
     CHECK(v->special[FH_SPECIAL_EOS] == FH_VOCAB_NO_ID);
@@ -197,8 +201,8 @@ TEST(sentencepiece, refuses_wrong_charsmaps) {
     static const struct {
         const char *bytes;
         size_t len;
-    } maps[] = {{"\4\0\0\0\1\2\3\4x", 9}, {"\5\0\0\0\1\2\3\4\5", 9}, {"\xFC\xFF\xFF\xFF\1\2\3\4", 8},
-                {"\4", 1},                {"\0\0\0\0\0\0\0\0", 8},    {"\10\0\0\0\1\2\3\4", 8}};
+    } maps[] = {{"\4\0\0\0\1\2\3\4x", 9}, {"\5\0\0\0\1\2\3\4\5", 9}, {"\xFC\xFF\xFF\xFF\1\2\3\4", 8}, {"\4", 1},
+                {"\0\0\0\0\0\0\0\0", 8},  {"\10\0\0\0\1\2\3\4", 8}};
     for (size_t i = 0; i < FH_COUNT(maps); i++) {
         fh_buf b;
         small_model(&b);
@@ -224,16 +228,16 @@ TEST(sentencepiece, refuses_broken_fields) {
         {"\x0C", 1, "wire type 4"},
         {"\x0E", 1, "wire type 6"},
         {"\x0F", 1, "wire type 7"},
-        {"\x08\x01", 2, "expected 2"},      /* pieces as a varint */
-        {"\x10\x01", 2, "expected 2"},      /* trainer_spec as a varint */
-        {"\x18\x01", 2, "expected 2"},      /* normalizer_spec as a varint */
-        {"\x0A\x02\x08\x01", 4, "expected 2"}, /* piece text as a varint */
+        {"\x08\x01", 2, "expected 2"},                  /* pieces as a varint */
+        {"\x10\x01", 2, "expected 2"},                  /* trainer_spec as a varint */
+        {"\x18\x01", 2, "expected 2"},                  /* normalizer_spec as a varint */
+        {"\x0A\x02\x08\x01", 4, "expected 2"},          /* piece text as a varint */
         {"\x0A\x05\x0A\x01y\x10\x01", 7, "expected 5"}, /* score as a varint */
-        {"\x0A\x02\x1A\x00", 4, "expected 0"}, /* type as bytes */
-        {"\x12\x03\xE8\x02\x01", 5, "expected 2"}, /* unk_piece as a varint */
-        {"\x12\x02\x1A\x00", 4, "expected 0"}, /* model_type as bytes */
-        {"\x1A\x02\x10\x01", 4, "expected 2"}, /* charsmap as a varint */
-        {"\x1A\x02\x1A\x00", 4, "expected 0"}, /* add_dummy_prefix as bytes */
+        {"\x0A\x02\x1A\x00", 4, "expected 0"},          /* type as bytes */
+        {"\x12\x03\xE8\x02\x01", 5, "expected 2"},      /* unk_piece as a varint */
+        {"\x12\x02\x1A\x00", 4, "expected 0"},          /* model_type as bytes */
+        {"\x1A\x02\x10\x01", 4, "expected 2"},          /* charsmap as a varint */
+        {"\x1A\x02\x1A\x00", 4, "expected 0"},          /* add_dummy_prefix as bytes */
         {"\x3D\x01\x02\x03", 4, "ends inside a field"},
         {"\x39\x01\x02\x03\x04\x05\x06\x07", 8, "ends inside a field"},
         {"\x38\x80", 2, "ends inside a field"},
@@ -246,8 +250,8 @@ TEST(sentencepiece, refuses_broken_fields) {
         fh_buf_add(&b, tails[i].bytes, tails[i].len);
         CHECK_STATUS(read_and_walk(fh_buf_str(&b), &err), FH_ERR_FORMAT);
         if (err.offset < at || err.offset > b.len)
-            fh_test_fail(__FILE__, __LINE__, "%zu: byte %llu, expected %zu to %zu", i,
-                         (unsigned long long)err.offset, at, b.len);
+            fh_test_fail(__FILE__, __LINE__, "%zu: byte %llu, expected %zu to %zu", i, (unsigned long long)err.offset,
+                         at, b.len);
         refused(&b, FH_ERR_FORMAT, tails[i].message);
     }
 }

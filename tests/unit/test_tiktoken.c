@@ -87,10 +87,10 @@ TEST(tiktoken, long_tokens) {
 TEST(base64, decodes_strictly) {
     static const struct {
         const char *text, *bytes;
-    } good[] = {{"", ""},          {"Zg==", "f"},          {"Zm8=", "fo"},
-                {"Zm9v", "foo"},   {"Zm9vYmFy", "foobar"}, {"+/+/", "\xFB\xFF\xBF"}};
-    static const char *const wrong[] = {"Z",     "Zg",     "Zg=",     "Zg===", "Z===",     "====", "Zh==", "Zm9=",
-                                        "Zm9v=", "Zm 9v",  "Zm9v\n", "Zg=v",  "Zg==Zg==", "-_-_", "Z=g="};
+    } good[] = {{"", ""},        {"Zg==", "f"},          {"Zm8=", "fo"},
+                {"Zm9v", "foo"}, {"Zm9vYmFy", "foobar"}, {"+/+/", "\xFB\xFF\xBF"}};
+    static const char *const wrong[] = {"Z",     "Zg",    "Zg=",    "Zg===", "Z===",     "====", "Zh==", "Zm9=",
+                                        "Zm9v=", "Zm 9v", "Zm9v\n", "Zg=v",  "Zg==Zg==", "-_-_", "Z=g="};
     uint8_t out[16];
     size_t n = 99;
     for (size_t i = 0; i < FH_COUNT(good); i++) {
@@ -100,7 +100,6 @@ TEST(base64, decodes_strictly) {
     }
     n = 99;
     for (size_t i = 0; i < FH_COUNT(wrong); i++)
-        if (fh_base64_decode(fh_str_of(wrong[i]), out, &n))
-            fh_test_fail(__FILE__, __LINE__, "'%s' decodes", wrong[i]);
+        if (fh_base64_decode(fh_str_of(wrong[i]), out, &n)) fh_test_fail(__FILE__, __LINE__, "'%s' decodes", wrong[i]);
     CHECK_U64(n, 99);
 }

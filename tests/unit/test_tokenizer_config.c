@@ -140,7 +140,7 @@ TEST(tokenizer_config, an_empty_folder_says_nothing) {
 TEST(tokenizer_config, older_folders) {
     put_file("tokenizer_config.json", "{\"unk_token\":\"<old>\",\"bos_token\":\"<s>\"}");
     put_file("special_tokens_map.json", "{\"unk_token\":\"<unk>\",\"additional_special_tokens\":[\"<z>\","
-             "\"<y>\"]}");
+                                        "\"<y>\"]}");
     put_file("added_tokens.json", "{\"<y>\":5,\"plain\":6,\"<s>\":7,\"<x>\":8}");
     put_file("chat_template.json", "{\"chat_template\":\"J\"}");
     fh_tokenizer_config *c = opened();

@@ -84,17 +84,21 @@ TEST(tokenizer_json, reads_the_other_models) {
     fh_err err = {0};
     uint32_t id;
     CHECK_OK(fh_tokenizer_json_parse(
-                 &t, FH_STR("{\"model\":{\"unk_id\":1,\"byte_fallback\":true,\"vocab\":[[\"<s>\",0],[\"u\",-1.5],"
-                            "[\"<0x0A>\",-2e1],[\"u\",-3]]}}"), &err), err);
+                 &t,
+                 FH_STR("{\"model\":{\"unk_id\":1,\"byte_fallback\":true,\"vocab\":[[\"<s>\",0],[\"u\",-1.5],"
+                        "[\"<0x0A>\",-2e1],[\"u\",-3]]}}"),
+                 &err),
+             err);
     const fh_vocab *v = fh_tokenizer_json_vocab(t);
     CHECK(v->kind == FH_VOCAB_UNIGRAM && v->score && v->score[1] == -1.5 && v->score[2] == -20);
     CHECK_U64(v->special[FH_SPECIAL_UNK], 1);
     CHECK(v->byte_id[10] == 2 && v->byte_id[11] == FH_VOCAB_NO_ID);
     CHECK(fh_vocab_find(v, FH_STR("u"), &id) && id == 3); /* the last one, as the reference says */
     fh_tokenizer_json_free(t);
-    CHECK_OK(fh_tokenizer_json_parse(
-                 &t, FH_STR("{\"model\":{\"type\":\"WordPiece\",\"unk_token\":\"[UNK]\",\"vocab\":{\"[UNK]\":0}}}"),
-                 &err), err);
+    CHECK_OK(
+        fh_tokenizer_json_parse(
+            &t, FH_STR("{\"model\":{\"type\":\"WordPiece\",\"unk_token\":\"[UNK]\",\"vocab\":{\"[UNK]\":0}}}"), &err),
+        err);
     v = fh_tokenizer_json_vocab(t);
     CHECK(v->kind == FH_VOCAB_WORDPIECE && v->max_word_chars == 100 && !v->score);
     CHECK_STR(v->continuing_prefix, "##");
@@ -104,8 +108,11 @@ TEST(tokenizer_json, reads_the_other_models) {
     CHECK(v->kind == FH_VOCAB_WORDLEVEL && v->special[FH_SPECIAL_UNK] == FH_VOCAB_NO_ID);
     fh_tokenizer_json_free(t);
     CHECK_OK(fh_tokenizer_json_parse(
-                 &t, FH_STR("{\"model\":{\"continuing_subword_prefix\":\"##\",\"vocab\":{\"a\":0,\"##b\":1,\"ab\":2},"
-                            "\"merges\":[\"#version: 0.2\",\"a ##b\"]}}"), &err), err);
+                 &t,
+                 FH_STR("{\"model\":{\"continuing_subword_prefix\":\"##\",\"vocab\":{\"a\":0,\"##b\":1,\"ab\":2},"
+                        "\"merges\":[\"#version: 0.2\",\"a ##b\"]}}"),
+                 &err),
+             err);
     v = fh_tokenizer_json_vocab(t);
     CHECK(v->n_merge == 1 && v->merge[0].result == 2);
     fh_tokenizer_json_free(t);
@@ -116,9 +123,12 @@ TEST(tokenizer_json, added_tokens_follow_the_model) {
     fh_tokenizer_json *t = NULL;
     fh_err err = {0};
     CHECK_OK(fh_tokenizer_json_parse(
-                 &t, FH_STR("{\"model\":{\"type\":\"WordLevel\",\"vocab\":{\"a\":0,\"b\":1}},\"added_tokens\":["
-                            "{\"id\":7,\"content\":\"b\",\"special\":true},{\"id\":3,\"content\":\"\"},"
-                            "{\"id\":4,\"content\":\"c\"},{\"id\":4,\"content\":\"c\"}]}"), &err), err);
+                 &t,
+                 FH_STR("{\"model\":{\"type\":\"WordLevel\",\"vocab\":{\"a\":0,\"b\":1}},\"added_tokens\":["
+                        "{\"id\":7,\"content\":\"b\",\"special\":true},{\"id\":3,\"content\":\"\"},"
+                        "{\"id\":4,\"content\":\"c\"},{\"id\":4,\"content\":\"c\"}]}"),
+                 &err),
+             err);
     const fh_vocab *v = fh_tokenizer_json_vocab(t);
     CHECK_U64(v->n_added, 2);
     CHECK_U64(v->added[0].id, 1);
@@ -323,8 +333,9 @@ TEST(tokenizer_json, committed_files_agree_with_a_tree) {
 
 TEST(tokenizer_json, golden_files_agree_with_a_tree) {
     static const char *const names[] = {
-        "added-flags", "bert-cased", "bert-uncased", "deepseek-llm", "deepseek-v3", "gemma", "gemma4", "gpt2",
-        "gpt2-prefix-space", "kimi", "llama2", "llama3", "o200k", "qwen2", "qwen35", "starcoder", "tekken"};
+        "added-flags", "bert-cased",        "bert-uncased", "deepseek-llm", "deepseek-v3", "gemma", "gemma4",
+        "gpt2",        "gpt2-prefix-space", "kimi",         "llama2",       "llama3",      "o200k", "qwen2",
+        "qwen35",      "starcoder",         "tekken"};
     if (!fh_test_shared()) fh_test_skip("the whole golden data is not here");
     for (size_t i = 0; i < FH_COUNT(names); i++) {
         char name[80];
@@ -368,8 +379,8 @@ TEST(vocab, byte_pieces_are_strict) {
     uint8_t b = 7;
     CHECK(fh_vocab_parse_byte(FH_STR("<0x0A>"), &b) && b == 10);
     CHECK(fh_vocab_parse_byte(FH_STR("<0xfF>"), &b) && b == 255);
-    static const char *const wrong[] = {"<0x-1>", "<0x0>", "<0x0A", "<0x0A>>", "<0X0A>", "<0x0G>", "<0x 1>", "<0x+1>",
-                                        "", "<0x000A>", "0x0A", "<0x-A>"};
+    static const char *const wrong[] = {"<0x-1>", "<0x0>",  "<0x0A", "<0x0A>>",  "<0X0A>", "<0x0G>",
+                                        "<0x 1>", "<0x+1>", "",      "<0x000A>", "0x0A",   "<0x-A>"};
     for (size_t i = 0; i < FH_COUNT(wrong); i++) CHECK(!fh_vocab_parse_byte(fh_str_of(wrong[i]), &b));
     CHECK_U64(b, 255);
 }
