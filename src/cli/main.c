@@ -34,14 +34,28 @@ static int flush_out(fh_cli *cli, int code) {
     return code;
 }
 
-int main(int argc, char **argv) {
 #ifdef FH_TEST_BUILD
+static bool arm_fault(void) {
     const char *fault = fh_env_get(FH_ENV_FREEHOLD_FAULT);
-    if (fault && !fh_fault_parse(fh_str_of(fault))) {
-        fprintf(stderr, "freehold: FREEHOLD_FAULT='%s' is not KIND:N or KIND:N+\n", fault);
-        return 2;
-    }
+    if (!fault || fh_fault_parse(fh_str_of(fault))) return true;
+    fprintf(stderr, "freehold: FREEHOLD_FAULT='%s' is not KIND:N or KIND:N+\n", fault);
+    return false;
+}
+/* With FREEHOLD_FAULT=KIND:0 nothing fails; a sweep learns how many calls there are. */
+static void say_fault_calls(void) {
+    if (!fh_env_get(FH_ENV_FREEHOLD_FAULT)) return;
+    fprintf(stderr, "fault calls:");
+    for (int k = 0; k < FH_FAULT_KINDS; k++)
+        fprintf(stderr, " %llu", (unsigned long long)fh_fault_calls((fh_fault_kind)k));
+    fprintf(stderr, "\n");
+}
+#else
+static bool arm_fault(void) { return true; }
+static void say_fault_calls(void) {}
 #endif
+
+int main(int argc, char **argv) {
+    if (!arm_fault()) return fh_status_exit(FH_ERR_USAGE);
     signal(SIGPIPE, SIG_IGN); /* a reader that went away is a failed write, not a death */
     const char *name = argc > 1 ? argv[1] : "help";
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) name = "help";
@@ -52,8 +66,12 @@ int main(int argc, char **argv) {
                   .out = stdout,
                   .err = stderr,
                   .color = wants_color(stdout)};
-    for (size_t i = 0; i < FH_COUNT(commands); i++)
-        if (strcmp(commands[i].name, name) == 0) return flush_out(&cli, commands[i].run(&cli));
+    for (size_t i = 0; i < FH_COUNT(commands); i++) {
+        if (strcmp(commands[i].name, name) != 0) continue;
+        int code = flush_out(&cli, commands[i].run(&cli));
+        say_fault_calls();
+        return code;
+    }
     fprintf(stderr, "freehold: there is no command '%s'; `freehold help` lists them\n", name);
     return 2;
 }
