@@ -1,5 +1,6 @@
 # freehold: one readable Makefile. `make help` lists the targets.
-# Every object lands under build/<kind>/; kinds differ in flags only: rel (shipped), test, asan, ubsan, tsan, cov.
+# Every object lands under build/<kind>/; kinds differ in flags only: rel (shipped), test, asan, ubsan, tsan, cov,
+# fuzz (clang), clang (only to see its warnings), arm (cross).
 
 KIND      ?= rel
 BUILD     := build
@@ -35,6 +36,9 @@ asan_FLAGS  := -O1 -g -DFH_TEST_BUILD -fsanitize=address -fno-omit-frame-pointer
 ubsan_FLAGS := -O1 -g -DFH_TEST_BUILD -fsanitize=undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 tsan_FLAGS  := -O1 -g -DFH_TEST_BUILD -fsanitize=thread -fno-omit-frame-pointer
 cov_FLAGS   := -O0 -g -DFH_TEST_BUILD --coverage
+fuzz_FLAGS  := -O1 -g -DFH_TEST_BUILD -DFH_FUZZING -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+clang_FLAGS := -O1
+arm_FLAGS   := -O2 -g
 rel_LD      := $(HARDEN_LD)
 test_LD     := $(HARDEN_LD)
 asan_LD     := -fsanitize=address
@@ -171,14 +175,12 @@ format:
 check-layers:
 	@python3 tools/check_layers.py
 
-clang_FLAGS := -O1
 .PHONY: lib-only
 lib-only: $(O)/libfreehold.a
 
 # ---- fuzzing: one libFuzzer target a reader of foreign bytes ----
 FUZZ_SECONDS ?= 60
 FUZZ      := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
-fuzz_FLAGS := -O1 -g -DFH_TEST_BUILD -DFH_FUZZING -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 .PHONY: fuzz fuzz-build
 fuzz:
 	@tools/need.sh build fuzz
@@ -186,6 +188,7 @@ fuzz:
 	@tests/fuzz/run.sh $(BUILD)/fuzz $(FUZZ_SECONDS) $(FUZZ)
 
 fuzz-build: $(FUZZ:%=$(O)/fuzz_%)
+.SECONDARY: $(FUZZ:%=$(O)/tests/fuzz/fuzz_%.o)
 
 $(O)/fuzz_%: $(O)/tests/fuzz/fuzz_%.o $(O)/libfreehold.a
 	$(Q)$(CC) -fsanitize=fuzzer,address,undefined $^ $(LDLIBS) -o $@
@@ -214,7 +217,6 @@ $(O)/bench-decode: bench/decode.c $(O)/libfreehold.a
 cross:
 	@tools/need.sh build cross
 	@$(MAKE) --no-print-directory KIND=arm CC=aarch64-linux-gnu-gcc $(BUILD)/arm/libfreehold.a
-arm_FLAGS := -O2 -g
 
 # ---- installation ----
 .PHONY: install uninstall
