@@ -16,6 +16,7 @@
 typedef struct fh_test {
     const char *module, *name;
     void (*run)(void);
+    bool needs_golden; /* belongs to the tier above: runs only where the whole golden data is */
     struct fh_test *next;
 } fh_test;
 
@@ -25,16 +26,18 @@ _Noreturn void fh_test_fail(const char *file, int line, const char *fmt, ...) FH
 _Noreturn void fh_test_skip(const char *reason);
 const char *fh_test_tmp(void);    /* an empty folder, removed after the case */
 const char *fh_test_golden(void); /* tests/golden: always there */
-const char *fh_test_shared(void); /* the whole golden data, or NULL when this machine has none */
+const char *fh_test_shared(void); /* the whole golden data; never NULL within TEST_GOLDEN */
 uint64_t fh_test_seed(void);
 
-#define TEST(module_, name_) \
+#define FH_TEST_CASE(module_, name_, needs_) \
     static void test_##module_##_##name_(void); \
     __attribute__((constructor)) static void register_##module_##_##name_(void) { \
-        static fh_test t = {#module_, #name_, test_##module_##_##name_, NULL}; \
+        static fh_test t = {#module_, #name_, test_##module_##_##name_, needs_, NULL}; \
         fh_test_register(&t); \
     } \
     static void test_##module_##_##name_(void)
+#define TEST(module_, name_) FH_TEST_CASE(module_, name_, false)
+#define TEST_GOLDEN(module_, name_) FH_TEST_CASE(module_, name_, true)
 
 #define CHECK(cond) \
     do { \

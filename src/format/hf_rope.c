@@ -41,7 +41,7 @@ const char *fh_rope_type_name(fh_rope_type t) {
     if (t == FH_ROPE_NONE) return "none";
     for (size_t i = 0; i < FH_COUNT(TYPES); i++)
         if (TYPES[i].type == t) return TYPES[i].name;
-    return "?";
+    return "unknown";
 }
 
 static fh_rope_scope scope_of(fh_str label) {
@@ -163,6 +163,8 @@ static fh_status read_type(const reading *in, const fh_hf_view *view, fh_hf_rope
     e->type = FH_ROPE_DEFAULT;
     FH_TRY(fh_hf_get_str(view, "rope_type|type", &state, &name, in->err));
     if (state != FH_HF_PRESENT) return FH_OK;
+    e->type = FH_ROPE_UNKNOWN;
+    e->type_text = name;
     for (size_t i = 0; i < FH_COUNT(TYPES); i++) {
         if (!fh_str_is(name, TYPES[i].name)) continue;
         e->type = TYPES[i].type;
@@ -171,9 +173,7 @@ static fh_status read_type(const reading *in, const fh_hf_view *view, fh_hf_rope
             e->type = FH_ROPE_LONGROPE;
         return FH_OK;
     }
-    fh_hf_find(view, "rope_type|type", &hit);
-    return fh_fail_at(in->err, FH_ERR_UNSUPPORTED, hit.node->offset, "config.json: rope type '%.*s' is not known",
-                      FH_STR_ARG(name));
+    return FH_OK;
 }
 
 static fh_status read_inner(const reading *in, const fh_hf_view *view, fh_hf_rope *e) {

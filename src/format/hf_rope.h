@@ -35,7 +35,8 @@ typedef enum fh_rope_type {
     FH_ROPE_YARN,
     FH_ROPE_LONGROPE, /* also "su" */
     FH_ROPE_LLAMA3,
-    FH_ROPE_PROPORTIONAL
+    FH_ROPE_PROPORTIONAL,
+    FH_ROPE_UNKNOWN /* newer than this reader: fine for showing the model, whoever computes must refuse it */
 } fh_rope_type;
 
 /* Bits of fh_hf_rope.has: the file gives this value (and not null). */
@@ -64,6 +65,7 @@ typedef struct fh_hf_rope {
     fh_rope_scope scope;
     fh_str label; /* key in rope_parameters, or "" */
     fh_rope_type type;
+    fh_str type_text; /* as the file names it, or "" */
     uint32_t has;
     double theta;                   /* [0: the family's] */
     double factor;                  /* [yarn, longrope: max_position / original; otherwise 1] */

@@ -19,6 +19,10 @@ static fh_status rope(fh_facts *f, const fh_hf_config *c, fh_err *err) {
     if (!r) return FH_OK;
     f->rope_theta = r->theta;
     if (r->type == FH_ROPE_NONE || r->type == FH_ROPE_DEFAULT) return FH_OK;
+    if (r->type == FH_ROPE_UNKNOWN) {
+        f->rope_scaling = r->type_text;
+        return FH_OK;
+    }
     if (r->factor > 1) snprintf(said, sizeof said, "%s x%g", fh_rope_type_name(r->type), r->factor);
     else snprintf(said, sizeof said, "%s", fh_rope_type_name(r->type));
     return fh_arena_copy(&f->arena, fh_str_of(said), &f->rope_scaling) ? FH_OK : fh_arena_fail(&f->arena, err);

@@ -403,13 +403,12 @@ TEST(adapter, golden_committed) {
     }
 }
 
-TEST(adapter, golden_all) {
+TEST_GOLDEN(adapter, golden_all) {
     char path[FH_PATH_MAX];
     static const char *const run[] = {"dora-llama2",          "dpo-qwen3",        "lora-accum-mistral",
                                       "lora-deepseek-v3",     "lora-llama3-attn", "lora-mixtral-attn",
                                       "lora-modules-to-save", "lora-phi2",        "lora-qwen3",
                                       "rslora-gemma2"};
-    if (!fh_test_shared()) fh_test_skip("the whole golden data is not here");
     for (size_t i = 0; i < FH_COUNT(run); i++)
         for (int end = 0; end < 2; end++) {
             snprintf(path, sizeof path, "%s/train/%s/adapter-%s", fh_test_shared(), run[i], end ? "end" : "start");

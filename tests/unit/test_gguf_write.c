@@ -378,8 +378,7 @@ static size_t round_trip_folder(const char *folder) {
     return n;
 }
 
-TEST(gguf_write, round_trip_of_published_files) {
-    if (!fh_test_shared()) fh_test_skip("no golden data on this machine");
+TEST_GOLDEN(gguf_write, round_trip_of_published_files) {
     CHECK(round_trip_folder("gguf") >= 80);
     CHECK(round_trip_folder("types") >= 30);
 }

@@ -113,22 +113,20 @@ TEST(packed_golden, committed) {
     check_digests(fh_test_golden(), "nvfp4-ct");
 }
 
-TEST(packed_golden, all) {
+TEST_GOLDEN(packed_golden, all) {
     static const char *const name[] = {"awq-4bit",        "deepseek-v3-fp8",    "deepseek-v4-fp8-fp4",
                                        "fp8-block-edges", "fp8-block-qwen3",    "fp8-channel-ct",
                                        "gptq-4bit",       "gptq-4bit-actorder", "gptq-8bit",
                                        "nvfp4-ct",        "nvfp4-modelopt"};
-    if (!fh_test_shared()) fh_test_skip("the whole golden data is not here");
     for (size_t i = 0; i < FH_COUNT(name); i++) check_digests(fh_test_shared(), name[i]);
 }
 
 /* The digests of int4-g32-ct were taken before packing, from round(w / s) * s, where a small negative w gives -0.
  * A code of 4 bits cannot keep that sign, so the stored tensors do not determine it: here it is taken from the
  * same weights in FP8, whose zero has a sign. All else must match to the bit. */
-TEST(packed_golden, int4_up_to_the_sign_of_zero) {
+TEST_GOLDEN(packed_golden, int4_up_to_the_sign_of_zero) {
     char folder[FH_PATH_MAX], hex[FH_SHA256_HEX];
     model m, fp8;
-    if (!fh_test_shared()) fh_test_skip("the whole golden data is not here");
     snprintf(folder, sizeof folder, "%s/checkpoints/fp8-channel-ct", fh_test_shared());
     model_open(&fp8, folder);
     snprintf(folder, sizeof folder, "%s/checkpoints/int4-g32-ct", fh_test_shared());

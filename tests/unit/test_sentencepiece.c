@@ -305,8 +305,7 @@ static void published(const char *name, uint32_t n, fh_vocab_kind kind, uint32_t
 }
 
 /* Sizes and ids as SentencePiece itself gives them. */
-TEST(sentencepiece, reads_published_models) {
-    if (!fh_test_shared()) fh_test_skip("the whole golden data is not here");
+TEST_GOLDEN(sentencepiece, reads_published_models) {
     published("tokenizers/spm-bpe-gemma.model", 1200, FH_VOCAB_BPE_SCORES, 0, 1);
     published("tokenizers/spm-bpe-llama.model", 1200, FH_VOCAB_BPE_SCORES, 0, 1);
     published("tokenizers/spm-unigram-identity.model", 1200, FH_VOCAB_UNIGRAM, 0, 1);
