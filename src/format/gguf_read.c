@@ -302,10 +302,10 @@ static void sort_spans(span *s, size_t n) {
 
 static span span_of(const fh_tensor *t) { return (span){t->file_offset, t->file_offset + t->data.len}; }
 
-/* The last tensor, in file order, that starts there, other than the one at `not`. */
-static size_t tensor_at(const fh_gguf *g, uint64_t start, size_t not ) {
+/* The last tensor, in file order, that starts there, other than the one at `except`. */
+static size_t tensor_at(const fh_gguf *g, uint64_t start, size_t except) {
     for (size_t i = g->n_tensor; i-- > 0;)
-        if (i != not &&g->tensor[i].file_offset == start) return i;
+        if (i != except && g->tensor[i].file_offset == start) return i;
     return 0;
 }
 
