@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """tests/e2e/test_faults.py BINARY [DATA] - open, show and verify survive every failing call, one after the other.
 
-BINARY is a test build with AddressSanitizer: FREEHOLD_FAULT=KIND:N makes the N-th call of a kind fail, KIND:N+ that one
-and all after it. For every kind and command: each of the calls that an undisturbed run makes. Each run must end by itself
-with exit code 0, 1 or 2, one line of message when it failed, no sanitizer report and no leak.
+BINARY is a test build with AddressSanitizer: FREEHOLD_FAULT=KIND:N makes the N-th call of a kind fail, KIND:N+ that
+one and all after it. For every kind and command: each of the calls that an undisturbed run makes. Each run must end by
+itself with exit code 0, 1 or 2, one line of message when it failed, no sanitizer report and no leak.
 Closing line: N passed, N failed, N skipped.
 """
 import concurrent.futures
