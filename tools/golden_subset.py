@@ -14,6 +14,8 @@ GGUF = ["llama-sharded-00001-of-00003", "llama-sharded-00002-of-00003", "llama-s
         "gpt-oss-mxfp4", "nvfp4-modelopt"]
 CHECKPOINTS = ["gptq-4bit-actorder", "awq-4bit", "nvfp4-ct", "fp8-block-edges", "gpt-oss-mxfp4"]
 MODELS = ["llama-sharded", "mm-gemma3"]
+TOKENIZERS = ["llama3", "qwen35", "o200k", "kimi", "deepseek-v3", "gemma4", "bert-uncased", "added-flags",
+              "spm-bpe-llama", "spm-unigram-identity"]
 TRAIN = ["lora-llama3-attn", "dora-llama2"]
 
 
@@ -26,7 +28,7 @@ def copy(source, target):
 def main():
     source = pathlib.Path(sys.argv[1])
     target = pathlib.Path(__file__).resolve().parent.parent / "tests/golden"
-    for kind in ("types", "gguf", "checkpoints", "models", "train"):
+    for kind in ("types", "gguf", "checkpoints", "models", "train", "tokenizers"):
         shutil.rmtree(target / kind, ignore_errors=True)
     for name in TYPES:
         copy(source / f"types/{name}.gguf", target / f"types/{name}.gguf")
@@ -46,7 +48,15 @@ def main():
     for name in TRAIN:
         for path in sorted((source / "train" / name / "adapter-end").iterdir()):
             copy(path, target / "train" / name / "adapter-end" / path.name)
-    copy(source / "check.py", target / "check.py")
+    for name in TOKENIZERS:
+        case = json.loads((source / f"tokenizers/{name}.json").read_text())
+        copy(source / f"tokenizers/{name}.json", target / f"tokenizers/{name}.json")
+        copy(source / "tokenizers" / case["tokenizer"], target / "tokenizers" / case["tokenizer"])
+    # one local variable hides the function of the same name, which ends the tokenizers kind at its first case
+    text = (source / "check.py").read_text()
+    text = text.replace('    lines = "".join(json.dumps(c["text"])', '    given = "".join(json.dumps(c["text"])')
+    text = text.replace('"--batch", *flags], lines)', '"--batch", *flags], given)')
+    (target / "check.py").write_text(text)
     (target / "check.py").chmod(0o755)
     total = sum(p.stat().st_size for p in target.rglob("*") if p.is_file())
     print(f"{total / 1e6:.1f} MB in {target}")

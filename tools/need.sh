@@ -1,12 +1,13 @@
 #!/bin/sh
 # tools/need.sh PURPOSE... - installs the Debian packages that a purpose needs, and says which.
-# Purposes: build, test, lint, fuzz, cross. Does nothing, and needs no network, when all of them are there.
+# Purposes: build, test, peers, lint, fuzz, cross. Does nothing, and needs no network, when all of them are there.
 set -eu
 packages=
 for purpose in "$@"; do
     case $purpose in
-    build) packages="$packages gcc libc6-dev libssl-dev" ;;
+    build) packages="$packages gcc libc6-dev libssl-dev libutf8proc-dev libpcre2-dev" ;;
     test) packages="$packages python3" ;;
+    peers) python3 -m pip --version >/dev/null 2>&1 || packages="$packages python3-pip" ;;
     lint) packages="$packages clang clang-format clang-tidy cppcheck python3" ;;
     fuzz) packages="$packages clang libclang-rt-14-dev" ;;
     cross) packages="$packages gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static" ;;

@@ -1,0 +1,49 @@
+/* text/markup_table.c - the known markups: finding a row by name, by template, and where a reply begins.
+ * SPDX-License-Identifier: Apache-2.0
+ * Owns the table (text/markup.def). Refuses nothing: every template fits the row "plain". */
+#include "text/markup_part.h"
+
+#define FH_MARKUP_ROW(...) {__VA_ARGS__},
+static const fh_markup known[] = {
+#include "text/markup.def"
+};
+#undef FH_MARKUP_ROW
+
+size_t fh_markup_n_known(void) { return FH_COUNT(known); }
+const fh_markup *fh_markup_known(size_t i) { return i < FH_COUNT(known) ? &known[i] : NULL; }
+
+const fh_markup *fh_markup_find(fh_str name) {
+    for (size_t i = 0; i < FH_COUNT(known); i++) {
+        if (fh_str_is(name, known[i].name)) return &known[i];
+    }
+    return NULL;
+}
+
+bool fh_text_holds(fh_str text, const char *part) {
+    size_t n = strlen(part);
+    return n == 0 || (text.len >= n && memmem(text.ptr, text.len, part, n) != NULL);
+}
+
+const fh_markup *fh_markup_detect(fh_str template_source) {
+    for (size_t i = 0; i < FH_COUNT(known); i++) {
+        bool all = true;
+        for (size_t k = 0; k < FH_COUNT(known[i].needle) && known[i].needle[k] && all; k++)
+            all = fh_text_holds(template_source, known[i].needle[k]);
+        if (all) return &known[i];
+    }
+    return &known[FH_COUNT(known) - 1];
+}
+
+static bool ends_with(fh_str text, const char *tail) {
+    fh_str t = fh_trim(fh_str_of(tail));
+    return t.len > 0 && text.len >= t.len && memcmp(text.ptr + text.len - t.len, t.ptr, t.len) == 0;
+}
+
+fh_markup_start fh_markup_start_after(const fh_markup *m, fh_str prompt) {
+    fh_str p = fh_trim(prompt);
+    for (size_t i = 0; i < FH_COUNT(m->head_open); i++) {
+        if (fh_given(m->head_open[i]) && ends_with(p, m->head_open[i])) return FH_START_HEADER;
+    }
+    if (fh_given(m->think_open) && ends_with(p, m->think_open)) return FH_START_REASONING;
+    return FH_START_TEXT;
+}
