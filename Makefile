@@ -155,6 +155,7 @@ test-peers:
 	@$(MAKE) --no-print-directory $(BUILD)/freehold
 	@sh $(GOLDEN)/peer-data.sh $(BUILD)/peer
 	@python3 tests/golden/check.py $(BUILD)/freehold tokenizers templates --data $(GOLDEN) --peer-data $(BUILD)/peer
+	@python3 tests/e2e/test_license.py $(BUILD)/freehold $(BUILD)/peer
 
 # Every allocation, open, read and map of show and verify fails once, and from then on; leaks count.
 test-oom:

@@ -19,6 +19,7 @@ binary=build/$kind/freehold
 [ "$kind" = test ] && binary=build/freehold
 suite "build/$kind/fh-test" ${golden:+--data "$golden"}
 suite python3 tests/e2e/test_digests.py "$binary" tests/golden
+suite python3 tests/golden/check.py "$binary" tokenizers --data tests/golden
 suite python3 tests/e2e/test_show.py "$binary" tests/golden
 suite python3 tests/e2e/test_cli.py "$binary" tests/golden
 if [ -n "$golden" ]; then

@@ -21,6 +21,7 @@ static enum { PASSED, FAILED, SKIPPED } outcome;
 static char reason[1600], tmp_dir[64];
 static const char *shared_dir, *golden_dir = "tests/golden";
 static uint64_t seed = 1;
+static size_t times = 1;
 
 void fh_test_register(fh_test *t) {
     fh_test **at = &all;
@@ -60,6 +61,7 @@ const char *fh_test_tmp(void) {
 const char *fh_test_golden(void) { return golden_dir; }
 const char *fh_test_shared(void) { return shared_dir; }
 uint64_t fh_test_seed(void) { return seed; }
+size_t fh_test_times(void) { return times; }
 
 static void run_one(fh_test *t) {
     uint64_t blocks = fh_mem_get_stats().live_blocks;
@@ -94,9 +96,11 @@ int main(int argc, char **argv) {
         else if (strcmp(a, "-v") == 0) verbose = true;
         else if (strcmp(a, "--data") == 0 && first + 1 < argc) shared_dir = argv[++first];
         else if (strcmp(a, "--golden") == 0 && first + 1 < argc) golden_dir = argv[++first];
+        else if (strcmp(a, "--times") == 0 && first + 1 < argc) times = strtoull(argv[++first], NULL, 0);
         else if (strcmp(a, "--seed") == 0 && first + 1 < argc) seed = strtoull(argv[++first], NULL, 0);
         else {
-            fprintf(stderr, "usage: fh-test [--list] [-v] [--data DIR] [--golden DIR] [--seed N] [CASE...]\n");
+            fprintf(stderr,
+                    "usage: fh-test [--list] [-v] [--data DIR] [--golden DIR] [--seed N] [--times N] [CASE...]\n");
             return 2;
         }
     }

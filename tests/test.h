@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: Apache-2.0
  * A test file defines TEST(module, name) { ... } cases; they register themselves, so nothing is listed twice.
  * A failed check ends its case; a skip is counted and printed with its reason, never taken for a pass.
- * Run: fh-test [--list] [--data DIR] [--seed N] [MODULE | MODULE.NAME ...] */
+ * Run: fh-test [--list] [--data DIR] [--seed N] [--times N] [MODULE | MODULE.NAME ...] */
 #ifndef FH_TESTS_TEST_H
 #define FH_TESTS_TEST_H
 
@@ -28,6 +28,7 @@ const char *fh_test_tmp(void);    /* an empty folder, removed after the case */
 const char *fh_test_golden(void); /* tests/golden: always there */
 const char *fh_test_shared(void); /* the whole golden data; never NULL within TEST_GOLDEN */
 uint64_t fh_test_seed(void);
+size_t fh_test_times(void); /* how often as long random tests should run; 1 */
 
 #define FH_TEST_CASE(module_, name_, needs_) \
     static void test_##module_##_##name_(void); \

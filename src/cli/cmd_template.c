@@ -7,7 +7,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/num.h"
-#include "cli/cli.h"
+#include "cli/text_part.h"
 #include "format/gguf_vocab.h"
 #include "format/tokenizer_config.h"
 #include "library/facts.h"
@@ -54,7 +54,7 @@ static void release(held *h) {
 
 /* "-" is standard input. */
 static fh_status read_text(const char *path, fh_buf *out, fh_err *err) {
-    return fh_file_read(strcmp(path, "-") == 0 ? "/dev/stdin" : path, out, err);
+    return strcmp(path, "-") == 0 ? fh_cli_read_all(out, err) : fh_file_read(path, out, err);
 }
 
 static fh_status read_json(const char *path, fh_json **out, fh_err *err) {

@@ -49,7 +49,8 @@ def gguf_with_hole(path, gib):
 def main():
     rc, out, err = run("help")
     check("help lists the commands", rc == 0 and "verify" in out and not err)
-    for command in ("show", "verify", "doctor", "run", "completion", "version"):
+    for command in ("show", "verify", "license", "template", "tokenize",
+                    "detokenize", "grammar", "cost", "doctor", "run", "completion", "version"):
         rc, out, err = run(command, "--help")
         check(f"{command} --help", rc == 0 and f"freehold {command}" in out and "--json" in out, out + err)
         rc, out, err = run("help", command)
@@ -71,6 +72,13 @@ def main():
           out + err)
     rc, out, err = run("doctor", "--json", "--no-measure")
     check("doctor --json is JSON", rc == 0 and isinstance(json.loads(out), dict), out[:200] + err)
+
+    rc, out, err = run("cost", "--example")
+    to_the_cent = all(x in out for x in ("2,100.00", "4,800.00", "1,200.12"))
+    check("cost --example", rc == 0 and to_the_cent and "not the same quality" in out, out[-600:] + err)
+    rc, out, err = run("template", "--builtin", "chatml", "--messages", "-", stdin=b'[{"role":"user","content":"Hi"}]')
+    prompt = "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
+    check("a built-in template", rc == 0 and out == prompt, out + err)
 
     q4 = DATA / "types/Q4_K_M.gguf"
     with tempfile.TemporaryDirectory() as tmp:

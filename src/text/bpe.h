@@ -1,0 +1,77 @@
+/* text/bpe.h - byte pair encoding of one piece of text, whatever says which pair comes first: a list of merges, the
+ * rank of the result (tiktoken), its score (SentencePiece).
+ * SPDX-License-Identifier: Apache-2.0
+ * The model borrows the vocabulary, is immutable and may be shared by threads; the scratch belongs to one of them.
+ * Of all pairs the one with the best rank is joined, the leftmost of equals, until none is left.
+ * Invariant (T23): no control token comes out unless the caller allows it. Merges may pass through one, as in the
+ * reference; where it would be the
+ * result, it falls apart into its halves. A control token that is a single character is exempt: there is no other way
+ * to write that character. */
+#ifndef FH_TEXT_BPE_H
+#define FH_TEXT_BPE_H
+
+#include "format/vocab.h"
+#include "text/ids.h"
+#include "text/own_piece.h"
+#include "text/piece_cache.h"
+#include "text/piece_trie.h"
+
+typedef struct fh_bpe fh_bpe;
+
+typedef struct fh_bpe_options {
+    bool bytes;         /* a symbol is a byte; pieces are raw bytes or the byte alphabet */
+    bool ignore_merges; /* a piece that is a token is taken whole */
+    bool byte_fallback, fuse_unk;
+    uint32_t own_end;                  /* text/own_piece.h */
+    const fh_piece_trie *user_defined; /* texts to their ids: such a symbol is found first and never merged; or NULL */
+} fh_bpe_options;
+
+/* Memory of one caller, reused from piece to piece. All zero is a valid start. */
+typedef struct fh_bpe_scratch {
+    uint32_t *id, *rank, *value, *prev, *next; /* [cap] */
+    size_t cap;
+    uint64_t *heap; /* [cap_heap] rank above, position below */
+    size_t n_heap, cap_heap;
+    uint64_t *parts; /* [n_hidden] of the model: left and right half of tokens that may not come out */
+    fh_buf text;
+    bool control; /* of the call */
+    bool depends; /* what came out depends on it */
+    fh_piece_cache cache;
+} fh_bpe_scratch;
+
+FH_MUST_USE fh_status fh_bpe_new(fh_bpe **out, const fh_vocab *v, const fh_bpe_options *opt, fh_err *err);
+void fh_bpe_free(fh_bpe *m); /* NULL is fine */
+/* piece: valid UTF-8 unless symbols are bytes. control: control tokens may come out. Appends; failures of out stay in
+ * out. */
+FH_MUST_USE fh_status fh_bpe_encode(const fh_bpe *m, fh_bpe_scratch *s, fh_str piece, bool control, fh_ids *out,
+                                    fh_err *err);
+/* The same in two steps, so that memory is on its way while other pieces are encoded: look at a piece, and encode it a
+ * little later. The piece must stay where it is until then. Only where symbols are bytes, and after start. */
+typedef struct fh_bpe_ahead {
+    fh_str piece;
+    fh_piece_key128 key;
+    fh_piece_slot *place; /* NULL: too long for the cache */
+} fh_bpe_ahead;
+bool fh_bpe_can_look(const fh_bpe *m);
+FH_MUST_USE fh_status fh_bpe_start(const fh_bpe *m, fh_bpe_scratch *s, bool control, fh_err *err);
+static inline fh_bpe_ahead fh_bpe_look(const fh_bpe_scratch *s, fh_str piece) {
+    fh_bpe_ahead a = {.piece = piece, .place = NULL};
+    if (!fh_piece_cache_fits(piece)) return a;
+    a.key = fh_piece_key_of(piece);
+    a.place = fh_piece_cache_place(&s->cache, a.key);
+    __builtin_prefetch(a.place);
+    return a;
+}
+FH_MUST_USE fh_status fh_bpe_encode_missed(const fh_bpe *m, fh_bpe_scratch *s, const fh_bpe_ahead *a, bool whole,
+                                           fh_ids *out, fh_err *err);
+static inline fh_status fh_bpe_encode_looked(const fh_bpe *m, fh_bpe_scratch *s, const fh_bpe_ahead *a, bool whole,
+                                             fh_ids *out, fh_err *err) {
+    const fh_piece_slot *slot = a->place ? fh_piece_cache_find(a->place, a->key) : NULL;
+    if (!slot || out->cap - out->len < FH_PIECE_CACHE_IDS) return fh_bpe_encode_missed(m, s, a, whole, out, err);
+    memcpy(out->ptr + out->len, slot->id, sizeof slot->id); /* what is too much is overwritten by the next */
+    out->len += fh_piece_slot_ids(slot);
+    return FH_OK;
+}
+void fh_bpe_scratch_release(fh_bpe_scratch *s);
+
+#endif
