@@ -358,14 +358,15 @@ fh_status fh_bpe_encode_missed(const fh_bpe *m, fh_bpe_scratch *s, const fh_bpe_
     if (found) fh_ids_add(out, id);
     else FH_TRY(merge(m, s, a->piece, out, err));
     if (a->place && !s->depends && out->status == FH_OK)
-        fh_piece_cache_put(a->place, a->key, out->ptr + start, out->len - start);
+        fh_piece_cache_put(a->place, a->key, out->ptr ? out->ptr + start : NULL, out->len - start);
     return FH_OK;
 }
 
 /* A piece, or a stretch of one between two seams that nothing joins. */
 static fh_status encode_stretch(const fh_bpe *m, fh_bpe_scratch *s, fh_str piece, bool whole, fh_ids *out,
                                 fh_err *err) {
-    fh_bpe_ahead a = fh_bpe_look(s, piece);
+    fh_bpe_ahead a;
+    fh_bpe_look(s, piece, &a);
     return fh_bpe_encode_looked(m, s, &a, whole, out, err);
 }
 

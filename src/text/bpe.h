@@ -54,13 +54,15 @@ typedef struct fh_bpe_ahead {
 } fh_bpe_ahead;
 bool fh_bpe_can_look(const fh_bpe *m);
 FH_MUST_USE fh_status fh_bpe_start(const fh_bpe *m, fh_bpe_scratch *s, bool control, fh_err *err);
-static inline fh_bpe_ahead fh_bpe_look(const fh_bpe_scratch *s, fh_str piece) {
-    fh_bpe_ahead a = {.piece = piece, .place = NULL};
-    if (!fh_piece_cache_fits(piece)) return a;
-    a.key = fh_piece_key_of(piece);
-    a.place = fh_piece_cache_place(&s->cache, a.key);
-    __builtin_prefetch(a.place);
-    return a;
+static inline void fh_bpe_look(const fh_bpe_scratch *s, fh_str piece, fh_bpe_ahead *out) {
+    out->piece = piece;
+    out->place = NULL;
+    if (!fh_piece_cache_fits(piece)) return;
+    fh_piece_key128 key = fh_piece_key_of(piece);
+    out->key.lo = key.lo; /* one by one: a copy of both would wait for them to be written */
+    out->key.hi = key.hi;
+    out->place = fh_piece_cache_place(&s->cache, key);
+    __builtin_prefetch(out->place);
 }
 FH_MUST_USE fh_status fh_bpe_encode_missed(const fh_bpe *m, fh_bpe_scratch *s, const fh_bpe_ahead *a, bool whole,
                                            fh_ids *out, fh_err *err);

@@ -15,6 +15,9 @@ struct fh_detok {
     fh_decoder_run run;
 };
 
+#define BAR "\xEF\xBD\x9C"  /* U+FF5C */
+#define MARK "\xE2\x96\x81" /* U+2581 */
+
 /* Names under which published models end a turn or a text. */
 static const char *const EOG_NAMES[] = {"<|eot_id|>",
                                         "<|im_end|>",
@@ -34,8 +37,7 @@ static const char *const EOG_NAMES[] = {"<|eot_id|>",
                                         "<|END_OF_TURN_TOKEN|>",
                                         "<|user|>",
                                         "<|observation|>",
-                                        "<\xEF\xBD\x9C"
-                                        "end\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>",
+                                        ("<" BAR "end" MARK "of" MARK "sentence" BAR ">"),
                                         "<|eos|>",
                                         "[EOS]",
                                         "[EOT]",

@@ -4,7 +4,7 @@
 #include "base/num.h"
 #include "text/tokenizer_part.h"
 
-#define AHEAD 64u /* pieces between looking at one and encoding it: enough to hide a cache miss */
+#define AHEAD 32u /* pieces between looking at one and encoding it: enough to hide a cache miss */
 #define TEXT_MOST ((size_t)256 << 20)
 
 struct fh_tokenizer_scratch {
@@ -13,7 +13,7 @@ struct fh_tokenizer_scratch {
     fh_pretok_scratch pre;
     fh_bpe_scratch bpe;
     fh_unigram_scratch unigram;
-    fh_buf valid;        /* text with U+FFFD for what is no UTF-8 */
+    fh_buf valid;              /* text with U+FFFD for what is no UTF-8 */
     fh_bpe_ahead ahead[AHEAD]; /* the last pieces, number n at n % AHEAD */
     uint64_t n_ahead;
     fh_ids *out;  /* of the call */
@@ -68,10 +68,11 @@ static fh_status encode_piece(void *ctx, fh_str piece, fh_err *err) {
 
 /* Pieces wait in a ring while their cache lines come. */
 static inline fh_status delay(fh_tokenizer_scratch *s, fh_str piece, fh_err *err) {
-    fh_bpe_ahead *slot = &s->ahead[s->n_ahead++ % AHEAD], oldest = *slot;
-    bool full = s->n_ahead > AHEAD;
-    *slot = fh_bpe_look(&s->bpe, piece);
-    return full ? fh_bpe_encode_looked(s->t->bpe, &s->bpe, &oldest, true, s->out, err) : FH_OK;
+    fh_bpe_ahead *slot = &s->ahead[s->n_ahead++ % AHEAD];
+    fh_status st = FH_OK;
+    if (s->n_ahead > AHEAD) st = fh_bpe_encode_looked(s->t->bpe, &s->bpe, slot, true, s->out, err);
+    fh_bpe_look(&s->bpe, piece, slot);
+    return st;
 }
 
 static fh_status delay_piece(void *ctx, fh_str piece, fh_err *err) { return delay(ctx, piece, err); }
