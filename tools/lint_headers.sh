@@ -6,7 +6,8 @@ shift
 n=0
 for h in src/*/*.h include/*.h; do
     [ -f "$h" ] || continue
-    # a header with code in it for one instruction set is compiled with its users
+    # generated tables belong to the one file that includes them
+    if head -n 3 "$h" | grep -qi 'generated'; then continue; fi
     printf '#include "%s"\nextern int fh_header_check;\n' "${h#*/}" | "$cc" "$@" -x c -fsyntax-only - || { echo "$h does not compile alone"; exit 1; }
     n=$((n + 1))
 done

@@ -387,7 +387,7 @@ static fh_status encode_stretches(const fh_bpe *m, fh_bpe_scratch *s, fh_str pie
     uint8_t left = 0;
     bool known = false; /* the character on the left */
     for (size_t at = 0, len; at < piece.len; at += len) {
-        uint32_t id, cp;
+        uint32_t id, cp = 0;
         bool defined = m->opt.user_defined && (len = fh_piece_trie_longest(m->opt.user_defined, piece, at, &id)) > 0;
         if (!defined) cp = fh_utf8_next(piece, at, &len);
         fh_str c = {piece.ptr + at, len};

@@ -127,7 +127,7 @@ static fh_status normalize_added(fh_tokenizer *t, fh_added_text *a, fh_err *err)
     fh_normalizer_scratch_init(&s);
     fh_status st = fh_utf8_valid(a->text) ? fh_normalizer_run(&t->norm, &s, a->text, &text, &head, err) : FH_OK;
     if (st == FH_OK && !fh_str_eq(text, a->text)) {
-        fh_str copy;
+        fh_str copy = {NULL, 0};
         if (!t->alias_index) t->alias_index = fh_alloc_zero(t->vocab->n_id, sizeof *t->alias_index);
         if (!t->alias_index) st = fh_fail_memory(err, t->vocab->n_id * sizeof *t->alias_index);
         else if (!fh_arena_copy(&t->arena, text, &copy)) st = fh_arena_fail(&t->arena, err);
