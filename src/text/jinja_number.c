@@ -106,7 +106,7 @@ bool fh_jinja_parse_int(fh_str s, int base, fh_jval *out) {
 
 static bool is_word(fh_str s, const char *word) {
     size_t i = 0;
-    for (; word[i] && i < s.len; i++)
+    for (; i < s.len && word[i]; i++)
         if ((s.ptr[i] | 32) != word[i]) return false;
     return !word[i] && i == s.len;
 }
