@@ -75,8 +75,7 @@ void fh_reply_skip_space(fh_reply *r) {
     while (r->pos < r->in.len && fh_is_space((char)r->in.ptr[r->pos])) r->pos++;
 }
 
-/* Bytes at the end that begin a character and do not end it. */
-static size_t half_character(fh_str s) {
+size_t fh_reply_half(fh_str s) {
     for (size_t back = 1; back <= 3 && back <= s.len; back++) {
         unsigned char c = (unsigned char)s.ptr[s.len - back];
         if ((c & 0xC0) == 0x80) continue;
@@ -122,7 +121,7 @@ static size_t find_tag(const fh_reply *r, const fh_reply_tags *t, size_t *hit) {
         if (part) *hit = t->n;
         if (part || *hit < t->n) return i;
     }
-    size_t half = r->over ? 0 : half_character(fh_reply_rest(r));
+    size_t half = r->over ? 0 : fh_reply_half(fh_reply_rest(r));
     return r->in.len - half;
 }
 

@@ -17,6 +17,9 @@ void fh_reply_call_init(fh_reply *r, size_t part, fh_reply_mode after) {
 fh_status fh_reply_unhold(fh_reply *r, fh_err *err) {
     bool again = r->pos < r->mark + RETRY;
     size_t from = r->mark, end = again ? r->mark_end : r->pos;
+    /* whole characters: the rest of one that has begun goes along, or all of it waits */
+    while (end < r->in.len && ((unsigned char)r->in.ptr[end] & 0xC0) == 0x80) end++;
+    if (!r->over) end -= fh_reply_half((fh_str){(const char *)r->in.ptr + from, end - from});
     if (r->after == FH_AT_SECTION && r->n_call > 0 && r->mode == FH_AT_CALL) {
         r->problems |= FH_REPLY_STRAY;
         r->broken = true;

@@ -83,6 +83,8 @@ struct fh_reply {
 static inline fh_str fh_reply_rest(const fh_reply *r) {
     return (fh_str){(const char *)r->in.ptr + r->pos, r->in.len - r->pos};
 }
+/* Bytes at the end of s that begin a character and do not end it. */
+size_t fh_reply_half(fh_str s);
 /* How many of the next n bytes still fit under a ceiling of which `taken` are used: whole characters, so up to three
  * bytes more than it says. Counted in what the model wrote: where the text was cut makes no difference. */
 static inline size_t fh_reply_allow(const fh_reply *r, size_t n, size_t taken, size_t max) {
