@@ -1,6 +1,7 @@
 #!/bin/sh
 # tests/fuzz/run.sh DIR SECONDS TARGET... - runs each target that long on its corpus; a finding stops with its input.
-# New inputs go to DIR/corpus, so the committed seeds stay as they are. Closing line: N passed, N failed, N skipped.
+# FUZZ_SEED fixes the random numbers (0: new ones each time), so that CI repeats itself. New inputs go to DIR/corpus,
+# so the committed seeds stay as they are. Closing line: N passed, N failed, N skipped.
 set -u
 dir=$1 seconds=$2
 shift 2
@@ -14,7 +15,7 @@ for t in "$@"; do
     # which sanitizers stretch.
     limit=1
     case $t in grammar | regex | schema | template | split | tokenize | toolcall) limit=4 ;; esac
-    if "$dir/fuzz_$t" -max_total_time="$seconds" -timeout=$limit -rss_limit_mb=2048 -max_len=65536 -print_final_stats=1 \
+    if "$dir/fuzz_$t" -max_total_time="$seconds" -seed="${FUZZ_SEED:-0}" -timeout=$limit -rss_limit_mb=2048 -max_len=65536 -print_final_stats=1 \
         -artifact_prefix="$dir/finding-$t-" $dict "$dir/corpus/$t" "$seeds" > "$dir/$t.log" 2>&1; then
         passed=$((passed + 1))
         echo "ok   $t: $(awk '/stat::number_of_executed_units/ {print $2}' "$dir/$t.log") inputs"
