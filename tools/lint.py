@@ -18,6 +18,10 @@ PRINTS = re.compile(r"(?<![\w.>])(printf|puts|putchar|exit|_exit|abort)\s*\(|\b(
 # Who may print, exit or abort below src/cli, and why.
 MAY_PRINT = {"src/base/err.c": "fh_bug_at", "src/base/cpu_probe.c": "the probe's forked child"}
 MAY_HEAP = {"src/base/mem.c"}
+# Generic code serves families, it does not ask for one: only src/model/family_*.c may know a name.
+FAMILY = re.compile(r'fh_family_(?!find|at|slide)[a-z]\w*|fh_str_(is|eq|starts)\(\s*[^,]*\barch\b|family\s*[!=]=|'
+                    r'"(llama|mixtral|qwen|gemma|deepseek|kimi|gpt.oss|bert|t5)[^"]*"')
+GENERIC = ("src/kernel/", "src/graph/", "src/device/", "src/model/", "src/infer/", "src/train/")
 HOME = re.compile(r"(?<![\w.])/(?:work|root|home/\w+)/")
 
 
@@ -55,6 +59,7 @@ def main():
     files = tracked()
     for name in files:
         path = ROOT / name
+        generic = name.startswith(GENERIC) and not name.startswith("src/model/family")
         code = path.suffix in (".c", ".h", ".def", ".S")
         script = path.suffix in (".py", ".sh") or name in ("Makefile", ".ci/run")
         if not (code or script or path.suffix == ".md"):
@@ -95,6 +100,10 @@ def main():
                     say("function", at, f"a function of {n} lines")
         if not name.startswith("src/"):
             continue
+        asks = re.sub(r"/\*.*?\*/", lambda m: re.sub(r"[^\n]", " ", m.group(0)), text, flags=re.S)
+        for i, line in enumerate(asks.split("\n"), 1):
+            if generic and FAMILY.search(line):
+                say("family", i, "generic code asks which family it serves")
         for i, line in enumerate(bare.split("\n"), 1):
             if HEAP.search(line) and name not in MAY_HEAP:
                 say("heap", i, "the heap is reached through base/mem.h only")

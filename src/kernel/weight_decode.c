@@ -96,8 +96,14 @@ float fh_weight_zero(const fh_weight *w, uint64_t row, uint64_t col) {
     FH_BUG("unknown kind of zero point");
 }
 
+/* One for the whole weight or one per matrix. */
+static float global_of(const fh_weight *w, uint64_t row) {
+    uint64_t one = w->global->data.len == 4 ? 0 : row / fh_weight_rows(w);
+    return fh_load_f32(w->global->data.ptr + 4 * one);
+}
+
 float fh_weight_scale(const fh_weight *w, uint64_t row, uint64_t col) {
-    if (!w->scale) return 1.0f;
+    if (!w->scale) return w->global ? global_of(w, row) : 1.0f;
     size_t at = (size_t)scale_place(w, row, col);
     if (w->scale_table) { /* two levels: table entry times the outer scale, plus the offset */
         float s = fh_load_f32(w->scale_table->data.ptr + 4 * (size_t)w->scale->data.ptr[at]);
@@ -108,8 +114,7 @@ float fh_weight_scale(const fh_weight *w, uint64_t row, uint64_t col) {
     float s = w->scale_is_e8m0 ? fh_e8m0_to_f32(w->scale->data.ptr[at])
                                : fh_ref_decode(w->scale->dtype, w->scale->data.ptr, at);
     if (w->global) {
-        uint64_t one = w->global->data.len == 4 ? 0 : row / fh_weight_rows(w);
-        float g = fh_load_f32(w->global->data.ptr + 4 * one);
+        float g = global_of(w, row);
         if (w->global_divides) s = s / g;
         else s = s * g;
     }
@@ -128,12 +133,14 @@ static float code_value(const fh_weight *w, uint64_t row, uint64_t col) {
 static float value_at(const fh_weight *w, uint64_t row, uint64_t col) {
     float v = code_value(w, row, col);
     if (w->zero_kind != FH_ZERO_NONE) v = v - fh_weight_zero(w, row, col);
-    if (w->scale) v = v * fh_weight_scale(w, row, col);
+    if (w->scale || w->global) v = v * fh_weight_scale(w, row, col);
     if (w->factor != 0.0f) v = v * w->factor;
     return v;
 }
 
-static bool is_plain(const fh_weight *w) { return w->packing == FH_PACK_NONE && !w->scale; }
+static bool is_plain(const fh_weight *w) {
+    return w->packing == FH_PACK_NONE && !w->scale && !w->global && w->factor == 0.0f;
+}
 
 void fh_weight_decode(const fh_weight *w, uint64_t row, uint64_t n_row, float *dst) {
     uint64_t cols = fh_weight_cols(w), bytes, skip;

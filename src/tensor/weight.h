@@ -71,7 +71,7 @@ typedef struct fh_weight {
     const fh_tensor *zero;
     int32_t zero_const;
 
-    const fh_tensor *global; /* F32: one for the whole weight or one per matrix (NVFP4), or NULL */
+    const fh_tensor *global; /* F32: one for the whole weight or one per matrix (NVFP4), or NULL; without scale: s */
     bool global_divides;     /* compressed-tensors stores its reciprocal */
     float factor;            /* 0, or what every value is multiplied with at last (LLM.int8: 1/127) */
 
