@@ -218,6 +218,20 @@ bench:
 	@$(MAKE) --no-print-directory $(BUILD)/freehold $(BUILD)/rel/bench-decode
 	@bench/run.sh $(BUILD)
 
+# Tokenizing against the peers; SITE: where pip put tokenizers and tiktoken (pip install --target).
+.PHONY: bench-tokenizer
+bench-tokenizer:
+	@tools/need.sh build test peers
+	@test -n "$(GOLDEN)" || { echo "the whole golden data is not here"; exit 1; }
+	@$(MAKE) --no-print-directory $(BUILD)/freehold $(BUILD)/rel/bench-tokenize
+	@sh $(GOLDEN)/peer-data.sh $(BUILD)/peer
+	@python3 bench/tokenizer_vs_peers.py $(BUILD)/freehold --bench $(BUILD)/rel/bench-tokenize \
+	    --peer-data $(BUILD)/peer $(if $(SITE),--site $(SITE)) --runs 5 --commit $$(git rev-parse --short HEAD) \
+	    --out bench/results/tokenizer.csv
+
+$(O)/bench-tokenize: bench/tokenize.c $(O)/builtin.o $(O)/libfreehold.a
+	$(CC) $(CPPFLAGS) $(CFLAGS_ALL) $(LDFLAGS_ALL) $^ $(LDLIBS) -o $@
+
 $(O)/bench-decode: bench/decode.c $(O)/libfreehold.a
 	$(CC) $(CPPFLAGS) $(CFLAGS_ALL) $(LDFLAGS_ALL) $^ $(LDLIBS) -o $@
 
@@ -262,6 +276,7 @@ help:
 	@echo 'make fuzz           every fuzz target, FUZZ_SECONDS each (60)'
 	@echo 'make cov            line coverage of the unit tests'
 	@echo 'make bench          speed, as shares of measured ceilings'
+	@echo 'make bench-tokenizer  tokenizing against Hugging Face tokenizers and tiktoken in one run'
 	@echo 'make cross          build for 64-bit ARM'
 	@echo 'make install        to PREFIX (/usr/local), under DESTDIR'
 	@echo 'make clean'

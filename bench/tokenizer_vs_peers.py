@@ -2,15 +2,17 @@
 # bench/tokenizer_vs_peers.py - tokenizing 10 MB of mixed text, one thread, against Hugging Face tokenizers and
 # tiktoken.
 # SPDX-License-Identifier: Apache-2.0
-"""tokenizer_vs_peers.py BINARY --peer-data DIR [--site DIR] [--mb N] [--runs N] [--out CSV] [--commit ID]
+"""tokenizer_vs_peers.py BINARY [--bench BENCH] --peer-data DIR [--site DIR] [--mb N] [--runs N] [--out CSV]
+[--commit ID]
 
 DIR: what golden/peer-data.sh fetched. Peers come from --site (pip install --target) or the interpreter; what is
-missing is said and left out. Everything is measured in this one run, on the same text, the best of N runs of each.
-freehold's time is that of the command on the text less that of the command on no text: loading is left out, reading
-the text and printing the ids are in. Peers' time is that of their encode call alone. Ids must be the same, or the run
+missing is said and left out. Everything is measured in this one run, on the same text, the best of N runs of each, and
+peers' time is that of their encode call alone. BENCH: bench-tokenize (bench/tokenize.c), which times freehold's encode
+call alone, too. Without it freehold's time is that of the command on the text less that of the command on no text:
+loading is left out, but reading the text and printing two million ids are in. Ids must be the same, or the run
 fails."""
 
-import argparse, base64, csv, json, os, random, subprocess, sys, time
+import argparse, base64, csv, json, os, random, subprocess, sys, tempfile, time
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["RAYON_NUM_THREADS"] = "1"
@@ -128,6 +130,7 @@ def best(runs, f):
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("binary")
+    ap.add_argument("--bench")
     ap.add_argument("--peer-data", required=True)
     ap.add_argument("--site")
     ap.add_argument("--mb", type=float, default=10)
@@ -157,9 +160,24 @@ def main():
                 sys.exit(p.stderr.decode())
             return p.stdout
 
+        if a.bench:
+            return of_bench(path, flags, run(data))
         idle, _ = best(a.runs, lambda: run(b""))
         t, out = best(a.runs, lambda: run(data))
         return t - idle, [int(x) for x in out.split()], idle
+
+    def of_bench(path, flags, out):
+        with tempfile.NamedTemporaryFile() as f:
+            f.write(data)
+            f.flush()
+            p = subprocess.run([a.bench, path, f.name, str(a.runs), *flags[1:]], capture_output=True)
+        if p.returncode:
+            sys.exit(p.stderr.decode())
+        load, seconds, n = p.stdout.split()
+        ids = [int(x) for x in out.split()]
+        if int(n) != len(ids):
+            sys.exit(f"{path}: {int(n)} and {len(ids)} tokens")
+        return float(seconds), ids, float(load) / 1000
 
     def row(name, path, flags, peers):
         nonlocal failed

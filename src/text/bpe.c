@@ -303,7 +303,7 @@ static fh_status find_whole(const fh_bpe *m, fh_bpe_scratch *s, fh_str piece, ui
     *found = false;
     if (piece.len > m->max_piece) return FH_OK;
     if (m->whole && piece.len <= FH_BPE_WHOLE_BYTES) {
-        fh_bpe_whole k = fh_bpe_whole_key(piece), slot;
+        fh_bpe_whole k = fh_bpe_whole_key(fh_piece_key_of(piece)), slot;
         for (uint64_t at = fh_bpe_whole_place(m, k);; at++) {
             slot = m->whole[at & m->whole_mask];
             if (slot.hi == 0) return FH_OK;
@@ -342,11 +342,11 @@ fh_status fh_bpe_join(const fh_bpe *m, fh_bpe_scratch *s, fh_str piece, uint32_t
     return FH_OK;
 }
 
-/* Also where the cache has it, but out has no room yet. */
-fh_status fh_bpe_encode_missed(const fh_bpe *m, fh_bpe_scratch *s, const fh_bpe_ahead *a, bool whole, fh_ids *out,
-                               fh_err *err) {
+/* Also where the cache has it, but out had no room. */
+static fh_status encode_missed(const fh_bpe *m, fh_bpe_scratch *s, fh_str piece, fh_bpe_known k, bool whole,
+                               fh_ids *out, fh_err *err) {
     size_t start = out->len;
-    const fh_piece_slot *slot = a->place ? fh_piece_cache_find(a->place, a->key) : NULL;
+    const fh_piece_slot *slot = k.place ? fh_piece_cache_find(k.place, k.key) : NULL;
     if (slot) {
         fh_ids_add_all(out, slot->id, fh_piece_slot_ids(slot));
         return FH_OK;
@@ -354,20 +354,58 @@ fh_status fh_bpe_encode_missed(const fh_bpe *m, fh_bpe_scratch *s, const fh_bpe_
     uint32_t id;
     bool found = false;
     s->depends = false;
-    if (whole && m->opt.ignore_merges) FH_TRY(find_whole(m, s, a->piece, &id, &found, err));
+    if (whole && m->opt.ignore_merges) FH_TRY(find_whole(m, s, piece, &id, &found, err));
     if (found) fh_ids_add(out, id);
-    else FH_TRY(merge(m, s, a->piece, out, err));
-    if (a->place && !s->depends && out->status == FH_OK)
-        fh_piece_cache_put(a->place, a->key, out->ptr ? out->ptr + start : NULL, out->len - start);
+    else FH_TRY(merge(m, s, piece, out, err));
+    if (k.place && !s->depends && out->status == FH_OK)
+        fh_piece_cache_put(k.place, k.key, out->ptr ? out->ptr + start : NULL, out->len - start);
+    return FH_OK;
+}
+
+static inline fh_status encode_known(const fh_bpe *m, fh_bpe_scratch *s, fh_str piece, fh_bpe_known k, bool whole,
+                                     fh_ids *out, fh_err *err) {
+    const fh_piece_slot *slot = k.place ? fh_piece_cache_find(k.place, k.key) : NULL;
+    if (!slot || out->cap - out->len < FH_PIECE_CACHE_IDS) return encode_missed(m, s, piece, k, whole, out, err);
+    memcpy(out->ptr + out->len, slot->id, sizeof slot->id); /* what is too much is overwritten by the next */
+    out->len += fh_piece_slot_ids(slot);
     return FH_OK;
 }
 
 /* A piece, or a stretch of one between two seams that nothing joins. */
 static fh_status encode_stretch(const fh_bpe *m, fh_bpe_scratch *s, fh_str piece, bool whole, fh_ids *out,
                                 fh_err *err) {
-    fh_bpe_ahead a;
-    fh_bpe_look(s, piece, &a);
-    return fh_bpe_encode_looked(m, s, &a, whole, out, err);
+    fh_bpe_known k = {{0, 0}, NULL};
+    if (fh_piece_cache_fits(piece)) {
+        k.key = fh_piece_key_of(piece);
+        k.place = fh_piece_cache_place(&s->cache, k.key);
+    }
+    return encode_known(m, s, piece, k, whole, out, err);
+}
+
+/* Where to look for a piece next: in the cache, or where that does not have it among whole tokens. */
+static inline const void *next_look(const fh_bpe *m, const fh_bpe_known *k) {
+    const fh_bpe_whole *whole = &m->whole[fh_bpe_whole_place(m, fh_bpe_whole_key(k->key)) & m->whole_mask];
+    return fh_piece_cache_find(k->place, k->key) ? (const void *)k->place : whole;
+}
+
+/* Three passes, each asking for the memory of the next. The prefetches stand here and not in functions of their own:
+ * gcc takes those for functions without any effect and leaves the calls out. */
+fh_status fh_bpe_encode_row(const fh_bpe *m, fh_bpe_scratch *s, const fh_str *piece, size_t n, const char *end,
+                            fh_ids *out, fh_err *err) {
+    FH_REQUIRE(n <= FH_BPE_ROW);
+    for (size_t i = 0; i < n; i++) {
+        s->row[i].place = NULL;
+        if (!fh_piece_cache_fits(piece[i])) continue;
+        bool room = end - piece[i].ptr >= 16;
+        fh_piece_key128 key = room ? fh_piece_key_in_text(piece[i]) : fh_piece_key_of(piece[i]);
+        s->row[i].key = key;
+        s->row[i].place = fh_piece_cache_place(&s->cache, key);
+        __builtin_prefetch(s->row[i].place);
+    }
+    for (size_t i = 0; i < n && m->whole; i++)
+        if (s->row[i].place) __builtin_prefetch(next_look(m, &s->row[i]));
+    for (size_t i = 0; i < n; i++) FH_TRY(encode_known(m, s, piece[i], s->row[i], true, out, err));
+    return FH_OK;
 }
 
 bool fh_bpe_can_look(const fh_bpe *m) { return m->opt.bytes; }

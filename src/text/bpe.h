@@ -16,6 +16,8 @@
 #include "text/piece_cache.h"
 #include "text/piece_trie.h"
 
+#define FH_BPE_ROW 64u /* most pieces encoded together: memory for one comes while others are worked on */
+
 typedef struct fh_bpe fh_bpe;
 
 typedef struct fh_bpe_options {
@@ -25,6 +27,12 @@ typedef struct fh_bpe_options {
     uint32_t own_end;                  /* text/own_piece.h */
     const fh_piece_trie *user_defined; /* texts to their ids: such a symbol is found first and never merged; or NULL */
 } fh_bpe_options;
+
+/* A piece, as the cache knows it. */
+typedef struct fh_bpe_known {
+    fh_piece_key128 key;
+    fh_piece_slot *place; /* NULL: too long for the cache */
+} fh_bpe_known;
 
 /* Memory of one caller, reused from piece to piece. All zero is a valid start. */
 typedef struct fh_bpe_scratch {
@@ -37,6 +45,7 @@ typedef struct fh_bpe_scratch {
     bool control; /* of the call */
     bool depends; /* what came out depends on it */
     fh_piece_cache cache;
+    fh_bpe_known row[FH_BPE_ROW];
 } fh_bpe_scratch;
 
 FH_MUST_USE fh_status fh_bpe_new(fh_bpe **out, const fh_vocab *v, const fh_bpe_options *opt, fh_err *err);
@@ -45,35 +54,12 @@ void fh_bpe_free(fh_bpe *m); /* NULL is fine */
  * out. */
 FH_MUST_USE fh_status fh_bpe_encode(const fh_bpe *m, fh_bpe_scratch *s, fh_str piece, bool control, fh_ids *out,
                                     fh_err *err);
-/* The same in two steps, so that memory is on its way while other pieces are encoded: look at a piece, and encode it a
- * little later. The piece must stay where it is until then. Only where symbols are bytes, and after start. */
-typedef struct fh_bpe_ahead {
-    fh_str piece;
-    fh_piece_key128 key;
-    fh_piece_slot *place; /* NULL: too long for the cache */
-} fh_bpe_ahead;
+/* The same for a row of pieces, so that memory for later ones is on its way while earlier ones are encoded. They lie in
+ * one text, which ends at end. Only where symbols are bytes, and after start. */
 bool fh_bpe_can_look(const fh_bpe *m);
 FH_MUST_USE fh_status fh_bpe_start(const fh_bpe *m, fh_bpe_scratch *s, bool control, fh_err *err);
-static inline void fh_bpe_look(const fh_bpe_scratch *s, fh_str piece, fh_bpe_ahead *out) {
-    out->piece = piece;
-    out->place = NULL;
-    if (!fh_piece_cache_fits(piece)) return;
-    fh_piece_key128 key = fh_piece_key_of(piece);
-    out->key.lo = key.lo; /* one by one: a copy of both would wait for them to be written */
-    out->key.hi = key.hi;
-    out->place = fh_piece_cache_place(&s->cache, key);
-    __builtin_prefetch(out->place);
-}
-FH_MUST_USE fh_status fh_bpe_encode_missed(const fh_bpe *m, fh_bpe_scratch *s, const fh_bpe_ahead *a, bool whole,
-                                           fh_ids *out, fh_err *err);
-static inline fh_status fh_bpe_encode_looked(const fh_bpe *m, fh_bpe_scratch *s, const fh_bpe_ahead *a, bool whole,
-                                             fh_ids *out, fh_err *err) {
-    const fh_piece_slot *slot = a->place ? fh_piece_cache_find(a->place, a->key) : NULL;
-    if (!slot || out->cap - out->len < FH_PIECE_CACHE_IDS) return fh_bpe_encode_missed(m, s, a, whole, out, err);
-    memcpy(out->ptr + out->len, slot->id, sizeof slot->id); /* what is too much is overwritten by the next */
-    out->len += fh_piece_slot_ids(slot);
-    return FH_OK;
-}
+FH_MUST_USE fh_status fh_bpe_encode_row(const fh_bpe *m, fh_bpe_scratch *s, const fh_str *piece, size_t n,
+                                        const char *end, fh_ids *out, fh_err *err);
 void fh_bpe_scratch_release(fh_bpe_scratch *s);
 
 #endif

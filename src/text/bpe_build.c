@@ -325,7 +325,7 @@ static void put_whole(fh_bpe *m, uint32_t id, uint8_t *room) {
     if (piece.len == 0 || !fh_is_own(m->vocab, id, m->opt.own_end)) return;
     if (!fh_vocab_find(m->vocab, piece, &found) || found != id || !bytes_of(m->vocab, id, room, &text)) return;
     if (text.len > FH_BPE_WHOLE_BYTES) return;
-    fh_bpe_whole k = fh_bpe_whole_key(text);
+    fh_bpe_whole k = fh_bpe_whole_key(fh_piece_key_of(text));
     uint64_t at = fh_bpe_whole_place(m, k);
     while (m->whole[at & m->whole_mask].hi != 0) at++;
     k.hi |= (uint64_t)id << 44 | (fh_bpe_allows(m, id) ? FH_BPE_WHOLE_PLAIN : 0);

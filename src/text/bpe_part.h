@@ -95,10 +95,9 @@ static inline uint32_t fh_bpe_symbol(const fh_bpe *m, uint32_t cp) {
     return m->symbol[(size_t)m->page[cp / FH_BPE_PAGE] * FH_BPE_PAGE + cp % FH_BPE_PAGE];
 }
 
-/* Of a text of 1 to FH_BPE_WHOLE_BYTES bytes, without id. */
-static inline fh_bpe_whole fh_bpe_whole_key(fh_str s) {
-    fh_piece_key128 k = fh_piece_key_of(s);
-    return (fh_bpe_whole){k.lo, (k.hi & 0xFFFFFFFFu) | (uint64_t)s.len << 32};
+/* Of the key of a text of 1 to FH_BPE_WHOLE_BYTES bytes, without id. */
+static inline fh_bpe_whole fh_bpe_whole_key(fh_piece_key128 k) {
+    return (fh_bpe_whole){k.lo, (k.hi & 0xFFFFFFFFu) | k.hi >> 56 << 32};
 }
 static inline uint64_t fh_bpe_whole_place(const fh_bpe *m, fh_bpe_whole k) {
     uint64_t h = (k.lo ^ m->seed ^ k.hi * 0x9E3779B97F4A7C15u) * 0xD6E8FEB86659FD93u;

@@ -50,6 +50,14 @@ static inline fh_piece_key128 fh_piece_key_of(fh_str piece) {
     return k;
 }
 
+/* The same without a branch on the length, which cannot be foreseen: 16 bytes at the piece must be readable. */
+extern const fh_piece_key128 fh_piece_mask[FH_PIECE_CACHE_BYTES + 1];
+static inline fh_piece_key128 fh_piece_key_in_text(fh_str piece) {
+    const uint8_t *p = (const uint8_t *)piece.ptr;
+    const fh_piece_key128 *mask = &fh_piece_mask[piece.len];
+    return (fh_piece_key128){fh_load_u64(p) & mask->lo, (fh_load_u64(p + 8) & mask->hi) | (uint64_t)piece.len << 56};
+}
+
 static inline fh_piece_slot *fh_piece_cache_place(const fh_piece_cache *c, fh_piece_key128 k) {
     uint64_t h = (k.lo ^ k.hi * 0x9E3779B97F4A7C15u) * 0xD6E8FEB86659FD93u;
     return &c->slot[2 * ((h ^ h >> 32) & c->mask)];
@@ -58,13 +66,13 @@ static inline fh_piece_slot *fh_piece_cache_place(const fh_piece_cache *c, fh_pi
 #define FH_PIECE_KEY_MASK (((uint64_t)1 << 60) - 1)
 static inline uint32_t fh_piece_slot_ids(const fh_piece_slot *s) { return (uint32_t)(s->key.hi >> 60); }
 static inline bool fh_piece_slot_is(const fh_piece_slot *s, fh_piece_key128 k) {
-    return s->key.lo == k.lo && (s->key.hi & FH_PIECE_KEY_MASK) == k.hi;
+    return ((s->key.lo ^ k.lo) | ((s->key.hi & FH_PIECE_KEY_MASK) ^ k.hi)) == 0;
 }
 
-/* place: of the key. The slot that has it, or NULL. */
+/* place: of the key. The slot that has it, or NULL; which of the two it is costs no branch. */
 static inline const fh_piece_slot *fh_piece_cache_find(const fh_piece_slot *place, fh_piece_key128 k) {
-    if (fh_piece_slot_is(place, k)) return place;
-    return fh_piece_slot_is(place + 1, k) ? place + 1 : NULL;
+    const fh_piece_slot *s = place + (fh_piece_slot_is(place, k) ? 0 : 1);
+    return fh_piece_slot_is(s, k) ? s : NULL;
 }
 
 static inline void fh_piece_cache_put(fh_piece_slot *place, fh_piece_key128 k, const uint32_t *id, size_t n) {

@@ -239,7 +239,6 @@ static fh_status run_step(run *r, uint32_t i, fh_str text, bool head) {
     case FH_PRETOK_METASPACE: return do_metaspace(r, i, text, head);
     case FH_PRETOK_CHAR: return by_char(&g, st->ch);
     case FH_PRETOK_FIXED: return do_fixed(&g, st->length);
-    case FH_PRETOK_SCRIPTS: break;
     }
     return pass(&g, 0, text.len);
 }

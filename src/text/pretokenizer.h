@@ -21,8 +21,7 @@ typedef enum fh_pretok_kind {
     FH_PRETOK_BERT,
     FH_PRETOK_METASPACE, /* ch for spaces, scheme, split */
     FH_PRETOK_CHAR,      /* ch is removed */
-    FH_PRETOK_FIXED,     /* length characters */
-    FH_PRETOK_SCRIPTS
+    FH_PRETOK_FIXED      /* length characters */
 } fh_pretok_kind;
 
 /* What becomes of a match: kept apart, removed, ... the names of the reference. */

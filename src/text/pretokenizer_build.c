@@ -1,6 +1,7 @@
 /* text/pretokenizer_build.c - from the tree of tokenizer.json to steps.
  * SPDX-License-Identifier: Apache-2.0
- * Sequences are flattened. Refuses types it does not know and more than FH_PRETOKENIZER_STEPS steps. */
+ * Sequences are flattened. Refuses types it does not know (UnicodeScripts among them: no published language model has
+ * it) and more than FH_PRETOKENIZER_STEPS steps. */
 #include "base/num.h"
 #include "text/json_part.h"
 #include "text/pretokenizer.h"

@@ -120,3 +120,22 @@ fh_status fh_split_next(const fh_split *s, fh_str text, size_t from, bool *found
     }
     return FH_OK;
 }
+
+fh_status fh_split_cut(const fh_split *s, fh_str text, size_t *at, fh_str *piece, size_t max, size_t *n, fh_err *err) {
+    FH_REQUIRE(max >= 2);
+    *n = 0;
+    if (s->scan) {
+        *n = split_scan_cut(s->scan, &s->alphabet, text, at, piece, max);
+        return FH_OK;
+    }
+    while (*at < text.len && *n + 2 <= max) {
+        size_t start, end;
+        bool found;
+        FH_TRY(fh_split_next(s, text, *at, &found, &start, &end, err));
+        if (!found) start = end = text.len;
+        if (start > *at) piece[(*n)++] = (fh_str){text.ptr + *at, start - *at};
+        if (end > start) piece[(*n)++] = (fh_str){text.ptr + start, end - start};
+        *at = end;
+    }
+    return FH_OK;
+}

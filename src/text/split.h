@@ -36,6 +36,10 @@ bool fh_split_is_cut(const fh_split *s);
  * count as U+FFFD, one each. FH_ERR_LIMIT when a translated pattern needs more steps than it may. */
 FH_MUST_USE fh_status fh_split_next(const fh_split *s, fh_str text, size_t from, bool *found, size_t *start,
                                     size_t *end, fh_err *err);
+/* Many at once: text from *at on as a row of matches and of what lies between them, none empty. At most max pieces, at
+ * least 2 asked for; *at moves behind the last. Done when *at is text.len. */
+FH_MUST_USE fh_status fh_split_cut(const fh_split *s, fh_str text, size_t *at, fh_str *piece, size_t max, size_t *n,
+                                   fh_err *err);
 
 /* What a GGUF's tokenizer.ggml.pre stands for: patterns applied one after the other, each isolating its matches within
  * the pieces of the one before. */

@@ -57,7 +57,6 @@ static bool as_run(const split_node *n, split_run *r, bool *possessive) {
     }
     if (k->kind != SPLIT_SET || k->set >= 64) return false;
     r->set = bit(k->set);
-    r->single = r->min == 1 && r->max == 1;
     return true;
 }
 
@@ -241,6 +240,27 @@ static bool add_alternative(build *b, const split_node *n) {
     return true;
 }
 
+/* Is the set's ASCII one range, of characters as they are or with the bit of lower case set? */
+static void find_range(const split_scan *s, split_run *r) {
+    const uint64_t each = UINT64_MAX / 255;
+    for (unsigned fold = 0; fold <= 0x20; fold += 0x20) {
+        unsigned lo = 128, hi = 0, c = 0;
+        for (; c < 128; c++)
+            if (s->ascii[c] & r->set) {
+                lo = FH_MIN(lo, c | fold);
+                hi = FH_MAX(hi, c | fold);
+            }
+        for (c = 0; c < 128; c++)
+            if (((c | fold) >= lo && (c | fold) <= hi) != ((s->ascii[c] & r->set) != 0)) break;
+        if (lo > hi || c < 128) continue;
+        r->eight = true;
+        r->fold = fold * each;
+        r->from = (0x80 - lo) * each;
+        r->to = (0x7F - hi) * each;
+        return;
+    }
+}
+
 fh_status split_scan_make(split_work *w, const split_node *tree, const split_alphabet *a, const bool *in,
                           split_scan **out, bool *known) {
     *known = false;
@@ -262,6 +282,8 @@ fh_status split_scan_make(split_work *w, const split_node *tree, const split_alp
         s->ascii[c] = s->of_symbol[a->ascii[c]];
         s->ascii_ops[c] = s->symbol_ops[a->ascii[c]];
     }
+    for (unsigned k = 0; k < s->n_op; k++)
+        for (unsigned i = 0; i < s->op[k].n_run; i++) find_range(s, &s->op[k].run[i]);
     *known = true;
     *out = s;
     return FH_OK;

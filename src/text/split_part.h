@@ -116,7 +116,9 @@ static inline uint8_t split_symbol(const split_alphabet *a, uint32_t cp) {
 typedef struct split_run { /* one set, min to max times, as many as there are */
     uint64_t set;          /* bit of the set */
     uint32_t min, max;
-    bool single; /* min = max = 1 */
+    bool eight;        /* the set's ASCII is one range, once fold is or'ed in: eight bytes are tested at a time */
+    uint64_t fold;     /* in each byte; 0x20 for the letters of both cases */
+    uint64_t from, to; /* in each byte: what sets its top bit when added, at or above the range, and above it */
 } split_run;
 
 typedef enum split_op_kind {
@@ -169,6 +171,8 @@ fh_status split_scan_make(split_work *w, const split_node *tree, const split_alp
                           split_scan **out, bool *known);
 bool split_scan_next(const split_scan *s, const split_alphabet *a, fh_str text, size_t from, size_t *start,
                      size_t *end);
+/* As fh_split_cut. */
+size_t split_scan_cut(const split_scan *s, const split_alphabet *a, fh_str text, size_t *at, fh_str *piece, size_t max);
 
 /* ---- PCRE2 ---- */
 fh_status split_program_new(split_work *w, const split_node *tree, const split_alphabet *a, const bool *in,

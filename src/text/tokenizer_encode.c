@@ -4,7 +4,6 @@
 #include "base/num.h"
 #include "text/tokenizer_part.h"
 
-#define AHEAD 32u /* pieces between looking at one and encoding it: enough to hide a cache miss */
 #define TEXT_MOST ((size_t)256 << 20)
 
 struct fh_tokenizer_scratch {
@@ -13,11 +12,12 @@ struct fh_tokenizer_scratch {
     fh_pretok_scratch pre;
     fh_bpe_scratch bpe;
     fh_unigram_scratch unigram;
-    fh_buf valid;              /* text with U+FFFD for what is no UTF-8 */
-    fh_bpe_ahead ahead[AHEAD]; /* the last pieces, number n at n % AHEAD */
-    uint64_t n_ahead;
-    fh_ids *out;  /* of the call */
-    bool control; /* of the call: special tokens may come out */
+    fh_buf valid;             /* text with U+FFFD for what is no UTF-8 */
+    fh_str piece[FH_BPE_ROW]; /* not encoded yet */
+    size_t n_piece;
+    const char *end; /* of the text that these are in */
+    fh_ids *out;     /* of the call */
+    bool control;    /* of the call: special tokens may come out */
 };
 
 fh_status fh_tokenizer_scratch_new(fh_tokenizer_scratch **out, const fh_tokenizer *t, fh_err *err) {
@@ -66,35 +66,25 @@ static fh_status encode_piece(void *ctx, fh_str piece, fh_err *err) {
     return encode_word(t, piece, s->control, s->out, err);
 }
 
-/* Pieces wait in a ring while their cache lines come. */
-static inline fh_status delay(fh_tokenizer_scratch *s, fh_str piece, fh_err *err) {
-    fh_bpe_ahead *slot = &s->ahead[s->n_ahead++ % AHEAD];
-    fh_status st = FH_OK;
-    if (s->n_ahead > AHEAD) st = fh_bpe_encode_looked(s->t->bpe, &s->bpe, slot, true, s->out, err);
-    fh_bpe_look(&s->bpe, piece, slot);
-    return st;
+static fh_status encode_waiting(fh_tokenizer_scratch *s, fh_err *err) {
+    size_t n = s->n_piece;
+    s->n_piece = 0;
+    return fh_bpe_encode_row(s->t->bpe, &s->bpe, s->piece, n, s->end, s->out, err);
 }
 
-static fh_status delay_piece(void *ctx, fh_str piece, fh_err *err) { return delay(ctx, piece, err); }
-
-static fh_status encode_waiting(fh_tokenizer_scratch *s, fh_err *err) {
-    for (uint64_t i = s->n_ahead > AHEAD ? s->n_ahead - AHEAD : 0; i < s->n_ahead; i++)
-        FH_TRY(fh_bpe_encode_looked(s->t->bpe, &s->bpe, &s->ahead[i % AHEAD], true, s->out, err));
-    return FH_OK;
+static fh_status delay_piece(void *ctx, fh_str piece, fh_err *err) {
+    fh_tokenizer_scratch *s = ctx;
+    s->piece[s->n_piece++] = piece;
+    return s->n_piece == FH_BPE_ROW ? encode_waiting(s, err) : FH_OK;
 }
 
 /* The commonest pipeline, without the general machinery: one pattern, its matches and what is between them. */
 static fh_status cut_by_one(fh_tokenizer_scratch *s, const fh_split *pattern, fh_str text, fh_err *err) {
-    size_t at = 0, start, end;
-    for (;;) {
-        bool found;
-        FH_TRY(fh_split_next(pattern, text, at, &found, &start, &end, err));
-        if (!found) break;
-        if (start > at) FH_TRY(delay(s, (fh_str){text.ptr + at, start - at}, err));
-        FH_TRY(delay(s, (fh_str){text.ptr + start, end - start}, err));
-        at = end;
+    for (size_t at = 0; at < text.len;) {
+        FH_TRY(fh_split_cut(pattern, text, &at, s->piece, FH_BPE_ROW, &s->n_piece, err));
+        FH_TRY(encode_waiting(s, err));
     }
-    return at < text.len ? delay(s, fh_str_drop(text, at), err) : FH_OK;
+    return FH_OK;
 }
 
 static fh_status cut_and_encode(fh_tokenizer_scratch *s, fh_str text, bool head, fh_err *err) {
@@ -102,10 +92,11 @@ static fh_status cut_and_encode(fh_tokenizer_scratch *s, fh_str text, bool head,
     if (!t->keeps_pieces) return fh_pretokenizer_run(&t->pre, &s->pre, text, head, encode_piece, s, err);
     const fh_pretok_step *st = t->pre.step;
     bool one = t->pre.n == 1 && st->pattern && !st->invert && st->behavior == FH_PRETOK_ISOLATED;
-    s->n_ahead = 0;
+    s->n_piece = 0;
+    s->end = text.ptr + text.len;
     FH_TRY(fh_bpe_start(t->bpe, &s->bpe, s->control, err));
-    if (one) FH_TRY(cut_by_one(s, st->pattern, text, err));
-    else FH_TRY(fh_pretokenizer_run(&t->pre, &s->pre, text, head, delay_piece, s, err));
+    if (one) return cut_by_one(s, st->pattern, text, err);
+    FH_TRY(fh_pretokenizer_run(&t->pre, &s->pre, text, head, delay_piece, s, err));
     return encode_waiting(s, err);
 }
 

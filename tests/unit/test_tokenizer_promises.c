@@ -8,6 +8,7 @@
 #include "base/num.h"
 #include "base/rng.h"
 #include "library/open_tokenizer.h"
+#include "text/split.h"
 #include "test.h"
 #include "text/unicode.h"
 
@@ -190,6 +191,77 @@ TEST(tokenizer_promises, incremental_is_whole_and_never_half_a_character) {
         fh_buf_release(&out);
         rig_close(&r);
     }
+}
+
+/* Words of every length around those that the cache takes, in one text and each alone at the end of its own, the
+ * cache empty and full: where a word stands in memory and what was met before make no difference. */
+TEST(tokenizer_promises, words_together_are_words_alone) {
+    for (size_t k = 0; k < FH_COUNT(byte_level); k++) {
+        rig r;
+        rig_open(&r, byte_level[k]);
+        fh_ids alone;
+        fh_ids_init(&alone, LIMIT);
+        fh_buf whole;
+        fh_buf_init(&whole, LIMIT);
+        for (size_t i = 0; i < 1200; i++) {
+            size_t n = i % 3 ? 1 + fh_rng_below(&r.rng, 19) : 1 + fh_rng_below(&r.rng, 70);
+            uint64_t kinds = i % 5 ? 3 : 26; /* few letters: words come again */
+            fh_buf_clear(&r.text);
+            fh_buf_add_byte(&r.text, ' ');
+            while (n-- > 0) fh_buf_add_byte(&r.text, (uint8_t)('a' + fh_rng_below(&r.rng, kinds)));
+            fh_buf_add_str(&whole, fh_buf_str(&r.text));
+            encode(&r, false);
+            fh_ids_add_all(&alone, r.ids.ptr, r.ids.len);
+        }
+        for (int again = 0; again < 3; again++) {
+            if (again == 1) { /* an empty cache */
+                fh_tokenizer_scratch_free(r.s);
+                CHECK_OK(fh_tokenizer_scratch_new(&r.s, r.t, &r.err), r.err);
+            }
+            fh_buf_clear(&r.text);
+            fh_buf_add_str(&r.text, fh_buf_str(&whole));
+            encode(&r, false);
+            CHECK_U64(r.ids.len, alone.len);
+            CHECK(memcmp(r.ids.ptr, alone.ptr, alone.len * sizeof *alone.ptr) == 0);
+        }
+        fh_buf_release(&whole);
+        fh_ids_release(&alone);
+        rig_close(&r);
+    }
+}
+
+/* By a scanner, by PCRE2 and by a plain string, whatever the length of a row. */
+TEST(tokenizer_promises, cuts_in_rows_are_cuts_one_by_one) {
+    static const char pattern[] = "[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}|\\s*[\\r\\n]+";
+    fh_split *s[3] = {NULL};
+    rig r;
+    rig_open(&r, byte_level[0]);
+    CHECK_OK(fh_split_new(&s[0], FH_STR(pattern), &r.err), r.err);
+    CHECK_OK(fh_split_new_slow(&s[1], FH_STR(pattern), FH_SPLIT_ONIGURUMA, &r.err), r.err);
+    CHECK_OK(fh_split_new_literal(&s[2], FH_STR("a"), &r.err), r.err);
+    for (size_t i = 0; i < 300; i++) {
+        fh_buf_clear(&r.text);
+        add_random(&r, fh_rng_below(&r.rng, 200));
+        fh_str text = fh_buf_str(&r.text), row[67];
+        const fh_split *one = s[i % 3];
+        size_t most = 2 + fh_rng_below(&r.rng, FH_COUNT(row) - 1), at = 0, from = 0;
+        while (at < text.len) {
+            size_t n = 0, k = 0, start, end;
+            CHECK_OK(fh_split_cut(one, text, &at, row, most, &n, &r.err), r.err);
+            CHECK(n > 0 && n <= most && row[n - 1].ptr + row[n - 1].len == text.ptr + at);
+            while (k < n) {
+                bool found;
+                CHECK_OK(fh_split_next(one, text, from, &found, &start, &end, &r.err), r.err);
+                if (!found) start = end = text.len;
+                if (start > from) CHECK(k < n && row[k].ptr == text.ptr + from && row[k++].len == start - from);
+                if (end > start) CHECK(k < n && row[k].ptr == text.ptr + start && row[k++].len == end - start);
+                from = end;
+            }
+        }
+        CHECK_U64(from, text.len);
+    }
+    for (size_t i = 0; i < FH_COUNT(s); i++) fh_split_free(s[i]);
+    rig_close(&r);
 }
 
 /* One piece of a megabyte, and a million blanks: merging must not be quadratic. */
