@@ -1,0 +1,122 @@
+/* device/cpu_part.h - the inner side of the CPU executor: what its files share.
+ * SPDX-License-Identifier: Apache-2.0
+ * cpu.c owns the memory and walks the ops; cpu_product.c, cpu_attend.c, cpu_row.c and cpu_state.c carry them out.
+ * Every fh_cpu_run_* is called by all workers at once and does this worker's share; shares never overlap, and which
+ * worker has which share cannot be seen in the results. Shapes were checked with the plan. */
+#ifndef FH_DEVICE_CPU_PART_H
+#define FH_DEVICE_CPU_PART_H
+
+#include "device/exec.h"
+#include "kernel/ref_op.h"
+#include "kernel/ref_op_dot.h"
+
+enum {
+    FH_CPU_ENTRIES = 256,  /* rows of a product that share one pass over the weights */
+    FH_CPU_PAIRS = 64,     /* tokens times heads that share decoded keys */
+    FH_CPU_COLUMNS = 256,  /* of a transposed product at a time */
+    FH_CPU_PIECE = 512,    /* columns of an elementwise op that are one unit of work */
+    FH_CPU_CONV_PIECE = 16 /* channels at a time */
+};
+
+/* One row of a product: where it comes from and goes to, and what its sequence adds. */
+typedef struct fh_cpu_entry {
+    const float *x;
+    float *y;
+    const float *bias;         /* or NULL */
+    const fh_adapted *adapted; /* or NULL */
+} fh_cpu_entry;
+
+/* A worker's own scratch. */
+typedef struct fh_cpu_worker {
+    int index, n;
+    fh_cpu_entry *entry;     /* [FH_CPU_ENTRIES] */
+    const float **x;         /* [FH_CPU_ENTRIES], also of keys */
+    float *dot;              /* [FH_CPU_ENTRIES] */
+    float *weights;          /* [weight_floats]: decoded rows */
+    float *row;              /* a whole stored row, where a transposed product needs one; columns */
+    float *tile;             /* transposed: [FH_CPU_PAIRS, FH_CPU_COLUMNS] */
+    float *keys, *values;    /* [FH_REF_KEYS, k_width], [FH_REF_KEYS, v_width] */
+    float *acc;              /* [FH_CPU_PAIRS, v_width] */
+    fh_ref_softmax *softmax; /* [FH_CPU_PAIRS] */
+    float *route;            /* [2 n_expert + n_group] */
+} fh_cpu_worker;
+
+typedef struct fh_cpu_sizes {
+    uint64_t weight_floats, row_floats, tile_floats, key_floats, value_floats, acc_floats, route_floats;
+    uint64_t pack_floats, low_floats, angle_floats, bucket_count;
+} fh_cpu_sizes;
+
+struct fh_exec {
+    const fh_plan *plan;
+    fh_state_layout layout;
+    fh_pool *pool;
+    fh_extent ceiling;
+    uint64_t bytes; /* of everything below that depends on the ceilings */
+
+    uint64_t *offset; /* [n_value] in bytes */
+    uint8_t *block;   /* what was allocated; everything lies in it */
+    uint8_t *scratch; /* values */
+    float *pack;      /* inputs of products whose views have gaps */
+    float *low;       /* A x of adapters */
+    uint64_t low_floats;
+    float **angle;     /* [n_rope]: cosines [tokens, pairs], then sines */
+    uint32_t **bucket; /* [n_op]: of distances -max to max, or NULL */
+    fh_cpu_worker *worker;
+
+    uint32_t export_op[FH_EXPORT_COUNT], state_op; /* ops that are needed: a count */
+    bool profile;
+    uint64_t *ns;
+
+    /* the step */
+    const fh_batch *batch;
+    fh_extent extent;
+    uint32_t n_run; /* ops to run; after the step, ops that were run */
+    bool adapted;   /* some sequence has adapters */
+};
+
+/* ---- what lies where ---- */
+static inline float *fh_cpu_value(const fh_exec *x, uint32_t value) {
+    return (float *)(void *)(x->scratch + x->offset[value]);
+}
+/* First column of row i of a view. */
+static inline float *fh_cpu_row(const fh_exec *x, const fh_view *v, uint64_t i) {
+    return fh_cpu_value(x, v->value) + i * x->plan->value[v->value].width + v->col;
+}
+static inline int32_t *fh_cpu_ints(const fh_exec *x, const fh_view *v) {
+    return (int32_t *)(void *)(x->scratch + x->offset[v->value]);
+}
+static inline uint64_t fh_cpu_rows(const fh_exec *x, const fh_view *v) {
+    return fh_value_rows(&x->plan->value[v->value], &x->extent);
+}
+/* The sequence that row i of a value belongs to; NULL for values that belong to none. */
+const fh_batch_seq *fh_cpu_seq_of(const fh_exec *x, uint32_t value, uint64_t i);
+/* The op's vector k for that sequence, or NULL. */
+const float *fh_cpu_vector(const fh_exec *x, const fh_op *o, int k, const fh_batch_seq *seq);
+/* What the sequence's adapters do to the op's matrix, or NULL. */
+const fh_adapted *fh_cpu_adapted(const fh_exec *x, const fh_op *o, const fh_batch_seq *seq);
+static inline const fh_matrix *fh_cpu_matrix(const fh_exec *x, const fh_op *o, const fh_adapted *a) {
+    return a != NULL && a->instead != NULL ? a->instead : &x->plan->matrix[o->matrix];
+}
+
+/* A worker's part of n units. */
+static inline void fh_cpu_share(const fh_cpu_worker *w, uint64_t n, uint64_t *from, uint64_t *to) {
+    *from = n * (uint64_t)w->index / (uint64_t)w->n;
+    *to = n * ((uint64_t)w->index + 1) / (uint64_t)w->n;
+}
+
+typedef void fh_cpu_run_fn(fh_exec *x, const fh_op *o, fh_cpu_worker *w);
+fh_cpu_run_fn fh_cpu_run_product;                                  /* cpu_product.c */
+fh_cpu_run_fn fh_cpu_run_attend;                                   /* cpu_attend.c */
+fh_cpu_run_fn fh_cpu_run_store, fh_cpu_run_conv, fh_cpu_run_delta; /* cpu_state.c */
+fh_cpu_run_fn fh_cpu_run_embed, fh_cpu_run_rows, fh_cpu_run_norm, fh_cpu_run_add, fh_cpu_run_map, fh_cpu_run_glu,
+    fh_cpu_run_rope, fh_cpu_run_route, fh_cpu_run_group, fh_cpu_run_combine, fh_cpu_run_decay; /* cpu_row.c */
+void fh_cpu_fill_angles(fh_exec *x, const fh_cpu_worker *w);
+
+/* What the files above need; all are called once, when the executor is made. */
+void fh_cpu_size_products(const fh_plan *p, const fh_extent *ceiling, fh_cpu_sizes *s);
+void fh_cpu_size_attend(const fh_plan *p, fh_cpu_sizes *s);
+/* In which bytes a page keeps row r of one head; NULL: the page is gone. */
+const uint8_t *fh_cpu_state_row(const fh_exec *x, const fh_batch_seq *seq, uint32_t state, uint32_t head, uint64_t r,
+                                bool values);
+
+#endif
