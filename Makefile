@@ -156,6 +156,7 @@ test-peers:
 	@sh $(GOLDEN)/peer-data.sh $(BUILD)/peer
 	@python3 tests/golden/check.py $(BUILD)/freehold tokenizers templates --data $(GOLDEN) --peer-data $(BUILD)/peer
 	@python3 tests/e2e/test_license.py $(BUILD)/freehold $(BUILD)/peer
+	@python3 tests/e2e/schema_suite.py $(BUILD)/freehold --fetch $(BUILD)/peer/schema --schemas 300
 
 # Every allocation, open, read and map of show and verify fails once, and from then on; leaks count.
 test-oom:
@@ -229,6 +230,16 @@ bench-tokenizer:
 	    --peer-data $(BUILD)/peer $(if $(SITE),--site $(SITE)) --runs 5 --commit $$(git rev-parse --short HEAD) \
 	    --out bench/results/tokenizer.csv
 
+# Masks of allowed tokens; VOCAB: a .tiktoken file.
+.PHONY: bench-masks
+bench-masks:
+	@$(MAKE) --no-print-directory $(BUILD)/rel/bench-masks
+	@test -n "$(VOCAB)" || { echo "make bench-masks VOCAB=FILE.tiktoken"; exit 1; }
+	@$(BUILD)/rel/bench-masks $$(git rev-parse --short HEAD) $(VOCAB)
+
+$(O)/bench-masks: bench/mask_speed.c $(O)/builtin.o $(O)/libfreehold.a
+	$(CC) $(CPPFLAGS) $(CFLAGS_ALL) $(LDFLAGS_ALL) $^ $(LDLIBS) -o $@
+
 $(O)/bench-tokenize: bench/tokenize.c $(O)/builtin.o $(O)/libfreehold.a
 	$(CC) $(CPPFLAGS) $(CFLAGS_ALL) $(LDFLAGS_ALL) $^ $(LDLIBS) -o $@
 
@@ -276,6 +287,7 @@ help:
 	@echo 'make fuzz           every fuzz target, FUZZ_SECONDS each (60)'
 	@echo 'make cov            line coverage of the unit tests'
 	@echo 'make bench          speed, as shares of measured ceilings'
+	@echo 'make bench-masks VOCAB=FILE  masks of allowed tokens for a published vocabulary'
 	@echo 'make bench-tokenizer  tokenizing against Hugging Face tokenizers and tiktoken in one run'
 	@echo 'make cross          build for 64-bit ARM'
 	@echo 'make install        to PREFIX (/usr/local), under DESTDIR'

@@ -1,4 +1,4 @@
-/* bench/mask_speed.c - how long one mask takes while JSON is written under a grammar.
+/* bench/mask_speed.c - how long one mask takes while a text is written under a grammar.
  * SPDX-License-Identifier: Apache-2.0
  * mask_speed COMMIT VOCAB: a tiktoken rank file. Each text is cut into the longest tokens that fit; before each token
  * the mask is computed (CPU time) and must allow it. Twice: with a cold masker, and with a new matcher on the warm one.
@@ -53,12 +53,61 @@ static const char gbnf[] =
     "string ::= \"\\\"\" ([^\"\\\\\\x00-\\x1F] | \"\\\\\" ([\"\\\\/bfnrt] | \"u\" [0-9a-fA-F]{4}))* \"\\\"\"\n"
     "number ::= \"-\"? (\"0\" | [1-9] [0-9]*) (\".\" [0-9]+)? ([eE] [-+]? [0-9]+)?\nws ::= [ \\t\\n]{0,20}\n";
 
+static const char chess[] =
+    "root ::= \"1. \" move \" \" move \"\\n\" (number \" \" move \" \" move \"\\n\")+\n"
+    "number ::= [1-9] [0-9]? \".\"\nmove ::= (pawn | piece | castle) [+#]?\n"
+    "piece ::= [NBKQR] [a-h]? [1-8]? \"x\"? [a-h] [1-8]\npawn ::= ([a-h] \"x\")? [a-h] [1-8] (\"=\" [NBKQR])?\n"
+    "castle ::= \"O-O\" \"-O\"?\n";
+static const char chess_text[] =
+    "1. e4 e5\n2. Nf3 Nc6\n3. Bb5 a6\n4. Ba4 Nf6\n5. O-O Be7\n6. Re1 b5\n7. Bb3 d6\n8. c3 O-O\n"
+    "9. h3 Nb8\n10. d4 Nbd7\n11. Nbd2 Bb7\n12. Bc2 Re8\n13. Nf1 Bf8\n14. Ng3 g6\n";
+static const char arithmetic[] = "root ::= (expr \"=\" ws term \"\\n\")+\nexpr ::= term ([-+*/] ws term)*\n"
+                                 "term ::= ident | num | \"(\" ws expr \")\" ws\nident ::= [a-z] [a-z0-9_]* ws\n"
+                                 "num ::= [0-9]+ ws\nws ::= [ \\t\\n]*\n";
+static const char arithmetic_text[] =
+    "total + 12 * (price - discount) / 100 = 42\n(a + b) * (a - b) = difference_of_squares\n"
+    "((x1 - x0) * (x1 - x0) + (y1 - y0) * (y1 - y0)) = distance\n3600 * hours + 60 * minutes + seconds = elapsed\n";
+static const char list[] = "root ::= item+\nitem ::= \"- \" [^\\r\\n\\x0b\\x0c\\x85\\u2028\\u2029]+ \"\\n\"\n";
+static const char list_text[] =
+    "- Check the oil level and the tyre pressure before leaving\n- Pack \"warm\" clothes: it is 5\xC2\xB0"
+    "C at night\n- Caf\xC3\xA9 reservations for M\xC3\xBCller, 19:30\n- \xE6\x9D\xB1\xE4\xBA\xAC "
+    "\xE3\x81\xB8\xE8\xA1\x8C\xE3\x81\x8F\n- Buy bread, milk & eggs (a dozen)\n";
+static const char c_subset[] =
+    "root ::= (declaration)*\n"
+    "declaration ::= type ident \"(\" parameter? \")\" \"{\" statement* \"}\"\n"
+    "type ::= \"int\" ws | \"float\" ws | \"char\" ws\nident ::= [a-zA-Z_] [a-zA-Z_0-9]*\n"
+    "parameter ::= type ident\n"
+    "statement ::= type ident ws \"=\" ws expr \";\" | ident ws \"=\" ws expr \";\" | ident ws \"(\" args? \")\" \";\" "
+    "|"
+    " \"return\" ws expr \";\" | \"while\" \"(\" condition \")\" \"{\" statement* \"}\" |"
+    " \"for\" \"(\" step \";\" ws condition \";\" ws step \")\" \"{\" statement* \"}\" |"
+    " \"if\" \"(\" condition \")\" \"{\" statement* \"}\" (\"else\" \"{\" statement* \"}\")? | line | block\n"
+    "step ::= ident ws \"=\" ws expr\ncondition ::= expr relation expr\n"
+    "relation ::= \"<=\" | \"<\" | \"==\" | \"!=\" | \">=\" | \">\"\n"
+    "expr ::= term ((\"+\" | \"-\") term)*\nterm ::= factor ((\"*\" | \"/\") factor)*\n"
+    "factor ::= ident | number | unary | ident \"(\" args? \")\" | \"(\" expr \")\" | string\nunary ::= \"-\" factor\n"
+    "args ::= expr (\",\" ws expr)*\nnumber ::= [0-9]+\nstring ::= \"\\\"\" [^\"\\\\\\n]* \"\\\"\"\n"
+    "line ::= \"//\" [^\\n]* \"\\n\"\nblock ::= \"/*\" [^*]* \"*/\"\nws ::= [ \\t\\n]+\n";
+static const char c_text[] =
+    "int fibonacci(int n){//the slow way, as in every book\nif(n<2){return n;}else{return fibonacci(n-1)+f"
+    "ibonacci(n-2);}}int power(int base){int result = 1;int exponent = 10;while(exponent>0){//one factor "
+    "at a time\nresult = result*base;exponent = exponent-1;}return result;}float average(int count){float "
+    "sum = 0;for(i = 0; i<count; i = i+1){sum = sum+sample(i)*weight(i, count);}if(count==0){report (\"n"
+    "othing to average\");return 0;}return sum/count;}int is_prime(int n){if(n<2){return 0;}for(d = 2; d*d"
+    "<=n; d = d+1){if(n-(n/d)*d==0){/* a divisor: not a prime number */return 0;}}return 1;}int main(){in"
+    "t total = 0;for(i = 0; i<10; i = i+1){total = total+fibonacci(i)*2;}int primes = 0;for(candidate = 2"
+    "; candidate<1000; candidate = candidate+1){if(is_prime(candidate)!=0){primes = primes+1;}}printf (\"t"
+    "he total of it all is %d, and there are %d primes\", total, primes);/* nothing more to do here */retu"
+    "rn 0;}";
+
 static const struct {
     const char *name, *source, *text;
     enum { SCHEMA, JSON, GBNF } kind;
 } cases[] = {{"schema closed", person, person_text, SCHEMA}, {"schema open", person_open, indented_text, SCHEMA},
              {"tool calls", calls, calls_text, SCHEMA},      {"json mode", "", indented_text, JSON},
-             {"gbnf json", gbnf, indented_text, GBNF},       {"gbnf json, one line", gbnf, person_text, GBNF}};
+             {"gbnf json", gbnf, indented_text, GBNF},       {"gbnf json, one line", gbnf, person_text, GBNF},
+             {"gbnf chess", chess, chess_text, GBNF},        {"gbnf arithmetic", arithmetic, arithmetic_text, GBNF},
+             {"gbnf list", list, list_text, GBNF},           {"gbnf C subset", c_subset, c_text, GBNF}};
 
 static void must(fh_status st, const fh_err *err) {
     char text[1200];

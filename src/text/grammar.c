@@ -20,6 +20,7 @@ fh_grammar *fh_grammar_new(fh_grammar_kind kind) {
 
 void fh_grammar_free(fh_grammar *g) {
     if (!g) return;
+    for (uint32_t i = 0; i < g->n_part; i++) fh_grammar_free(g->part[i]);
     fh_arena_release(&g->arena);
     fh_free(g);
 }
@@ -107,7 +108,7 @@ void fh_grammar_set_space(fh_grammar *g, const fh_grammar_options *opt) {
 }
 
 /* ---- saying what it is ---- */
-static const char *const kind_names[] = {"gbnf", "regex", "choice", "json", "schema"};
+static const char *const kind_names[] = {"gbnf", "regex", "choice", "json", "schema", "calls"};
 
 fh_grammar_facts fh_grammar_get_facts(const fh_grammar *g) {
     return (fh_grammar_facts){.kind = g->kind,

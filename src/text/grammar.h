@@ -25,7 +25,8 @@ typedef enum fh_grammar_kind {
     FH_GRAMMAR_REGEX,
     FH_GRAMMAR_CHOICE,
     FH_GRAMMAR_JSON,
-    FH_GRAMMAR_SCHEMA
+    FH_GRAMMAR_SCHEMA,
+    FH_GRAMMAR_CALLS /* text/markup_grammar.h */
 } fh_grammar_kind;
 
 typedef struct fh_grammar_options {
@@ -44,7 +45,7 @@ void fh_grammar_free(fh_grammar *g); /* NULL is fine; its matchers must be gone 
 
 typedef struct fh_grammar_facts {
     fh_grammar_kind kind;
-    const char *name; /* "gbnf", "regex", "choice", "json", "schema" */
+    const char *name; /* "gbnf", "regex", "choice", "json", "schema", "calls" */
     uint64_t n_rule;  /* rules, or values, objects and arrays */
     uint64_t n_state; /* of all automata in it */
     uint64_t bytes;

@@ -6,6 +6,10 @@
 #include "text/grammar_auto_part.h"
 
 #include "base/num.h"
+#include "text/grammar_class.h"
+
+#define JOIN_CELLS 65536u
+#define JOIN_ROUNDS 8
 
 void fh_work_init(fh_work *w) {
     fh_arena_init(&w->arena, FH_WORK_BYTES);
@@ -190,6 +194,49 @@ static bool mark_alive(const fh_draft *d, uint8_t *alive) {
     return true;
 }
 
+/* One round of joining states with the same label and the same row; true when there were any. to[q]: the state that
+ * q is now, never a later one. */
+static bool join_round(fh_draft *d, uint32_t *table, uint32_t cap, uint32_t *to) {
+    uint32_t n = 0, k = d->n_class;
+    bool any = false;
+    memset(table, 0, cap * sizeof *table);
+    for (uint32_t q = 0; q < d->n_state; q++) {
+        const uint32_t *row = d->next + (size_t)q * k;
+        uint64_t h = hash_seq(row, k) ^ d->label[q];
+        for (uint32_t i; (i = table[h & (cap - 1)]) != 0; h++)
+            if (d->label[i - 1] == d->label[q] && memcmp(d->next + (size_t)(i - 1) * k, row, k * sizeof *row) == 0)
+                break;
+        uint32_t *slot = &table[h & (cap - 1)];
+        any |= *slot != 0;
+        if (!*slot) { /* states move down over those that are gone */
+            if (n != q) memcpy(d->next + (size_t)n * k, row, k * sizeof *row);
+            d->label[n] = d->label[q];
+            *slot = ++n;
+        }
+        to[q] = *slot - 1;
+    }
+    if (!any) return false;
+    d->n_state = n;
+    for (size_t i = 0; i < (size_t)n * k; i++)
+        if (d->next[i] != FH_AUTO_DEAD) d->next[i] = to[d->next[i]];
+    return true;
+}
+
+/* Fewer states that mean the same: fewer places whose masks are to be found. A few rounds, where that is cheap; a state
+ * that is left over does no harm. */
+static bool join_alike(fh_draft *d) {
+    uint32_t cap = 16;
+    if ((uint64_t)d->n_state * d->n_class > JOIN_CELLS) return true;
+    while (cap < 2 * d->n_state) cap *= 2;
+    uint32_t *table = fh_work_alloc(d->w, cap, sizeof *table), *to = fh_work_alloc(d->w, d->n_state, sizeof *to);
+    if (!table || !to) return false;
+    for (int round = 0; round < JOIN_ROUNDS; round++) {
+        if (!fh_work_spend(d->w, (uint64_t)d->n_state * d->n_class / 16)) return false;
+        if (!join_round(d, table, cap, to)) break;
+    }
+    return true;
+}
+
 /* Removes what leads nowhere and gives the rest its final form. State 0 is the start. */
 const fh_auto *fh_draft_finish(fh_draft *d) {
     if (fh_work_failed(d->w)) return NULL;
@@ -207,9 +254,10 @@ const fh_auto *fh_draft_finish(fh_draft *d) {
         }
         d->label[name[q]] = d->label[q];
     }
+    d->n_state = n;
     fh_auto *a = fh_work_alloc(d->w, 1, sizeof *a);
-    if (!a) return NULL;
-    *a = (fh_auto){.n_state = n,
+    if (!a || !join_alike(d)) return NULL;
+    *a = (fh_auto){.n_state = d->n_state,
                    .n_class = k,
                    .n_range = d->n_range,
                    .start = 0,
@@ -432,6 +480,38 @@ static void *copy_array(fh_arena *to, const void *from, size_t n, size_t size) {
     return p;
 }
 
+/* Classes all of whose characters lead from q to `to`: those in no class that leads elsewhere. */
+static uint32_t classes_to(const fh_auto *a, const uint32_t *held, uint32_t q, uint32_t to) {
+    uint32_t other = FH_CLASS_BAD;
+    for (uint32_t c = 0; c < a->n_class; c++)
+        if (a->next[(size_t)q * a->n_class + c] != to) other |= held[c];
+    return ~other;
+}
+
+/* Characters that a state takes without end: those that lead back to it, or to where the letter a leads and from there
+ * back to there. */
+static const uint32_t *find_loops(fh_arena *to, const fh_auto *a) {
+    uint32_t *loop = fh_arena_alloc(to, a->n_state, sizeof *loop), *own = fh_alloc_zero(a->n_state, sizeof *own);
+    uint32_t *held = fh_alloc_zero(a->n_class, sizeof *held);
+    bool ok = held && own && loop;
+    for (uint32_t r = 0; ok && r < a->n_range; r++) {
+        uint32_t last = r + 1 < a->n_range ? a->range_lo[r + 1] - 1 : FH_CP_MAX;
+        bool surrogates = a->range_lo[r] >= 0xD800 && last < 0xE000;
+        if (!surrogates) held[a->range_class[r]] |= fh_class_of_range(a->range_lo[r], last);
+    }
+    for (uint32_t q = 0; ok && q < a->n_state; q++) own[q] = classes_to(a, held, q, q);
+    for (uint32_t q = 0; ok && q < a->n_state; q++) {
+        uint32_t by_letter = fh_auto_step(a, q, 'a');
+        loop[q] = own[q];
+        if (by_letter == FH_AUTO_DEAD || by_letter == q) continue;
+        uint32_t there = classes_to(a, held, q, by_letter) & own[by_letter];
+        if (__builtin_popcount(there) > __builtin_popcount(own[q])) loop[q] = there;
+    }
+    fh_free(own);
+    fh_free(held);
+    return ok ? loop : NULL;
+}
+
 const fh_auto *fh_auto_copy(fh_arena *to, const fh_auto *a) {
     fh_auto *c = copy_array(to, a, 1, sizeof *a);
     if (!c) return NULL;
@@ -439,7 +519,8 @@ const fh_auto *fh_auto_copy(fh_arena *to, const fh_auto *a) {
     c->range_class = copy_array(to, a->range_class, a->n_range, sizeof *a->range_class);
     c->next = copy_array(to, a->next, (size_t)a->n_state * a->n_class, sizeof *a->next);
     c->label = copy_array(to, a->label, a->n_state, sizeof *a->label);
-    return c->range_lo && c->range_class && c->next && c->label ? c : NULL;
+    c->loop = find_loops(to, a);
+    return c->range_lo && c->range_class && c->next && c->label && c->loop ? c : NULL;
 }
 
 uint32_t *fh_auto_distance(fh_work *w, const fh_auto *a) {

@@ -49,6 +49,7 @@ typedef struct fh_auto {
     const uint16_t *range_class; /* [n_range] */
     const uint32_t *next;        /* [n_state][n_class] */
     const uint16_t *label;       /* [n_state] 0 = no match here */
+    const uint32_t *loop; /* [n_state] classes (grammar_class.h) any text of which can be read there; only in copies */
     uint16_t ascii[128];
 } fh_auto;
 
@@ -130,6 +131,7 @@ fh_frag fh_nfa_copy(fh_nfa *n, fh_frag f, uint32_t first, uint32_t end); /* f li
 fh_frag fh_nfa_repeat(fh_nfa *n, fh_frag f, uint32_t first, uint32_t least, uint32_t most);
 
 /* A deterministic automaton of the states reachable from `in` without calls; `out` is where a match ends. */
+#define FH_CALL_NODE 0x80000000u /* in a call's rule: the rest is a node of JSON */
 typedef struct fh_rule_call {
     uint32_t rule, back;
 } fh_rule_call; /* then go on in state `back` */

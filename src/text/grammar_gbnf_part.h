@@ -10,6 +10,8 @@ typedef struct fh_source_rule {
     fh_frag f;
     uint32_t line; /* of its definition, or of its first use while it has none */
     bool defined;
+    bool outside;  /* stands for a value of the grammar's table of nodes; f is any one character */
+    uint32_t node; /* then */
 } fh_source_rule;
 
 typedef struct fh_rule_source {

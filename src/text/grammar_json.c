@@ -13,6 +13,10 @@ void fh_gjson_after_value(fh_matcher *m, uint32_t frame) {
         return;
     }
     fh_frame f = m->frame[frame];
+    if (fh_frame_kind(&f) == FH_FRAME_RULE) {
+        fh_grule_return(m, frame);
+        return;
+    }
     t.phase = FH_AT_OBJ_AFTER;
     if (fh_frame_kind(&f) == FH_FRAME_ARR) {
         const fh_garr *a = &m->g->arr[f.a];
@@ -77,12 +81,17 @@ static void number_step(fh_matcher *m, const fh_gthread *t, uint8_t b) {
     if (in.q != FH_AUTO_DEAD) {
         fh_matcher_push(m, in);
     } else if (a->label[t->q] && t->frame) { /* the number ended before this byte */
-        uint32_t n = m->n_t;
+        uint32_t first = m->n_t, n;
         fh_gjson_after_value(m, t->frame);
+        n = m->n_t - first;
+        for (uint32_t i = 0; i < n && m->status == FH_OK; i++) {
+            in = m->t[first + i];
+            if (in.phase == FH_AT_RULE) fh_grule_step(m, &in, b);
+            else fh_gjson_step(m, &in, b);
+        }
         if (m->status != FH_OK) return;
-        in = m->t[n];
-        m->n_t = n;
-        structure_step(m, &in, b);
+        m->n_t -= n;
+        memmove(m->t + first, m->t + first + n, (m->n_t - first) * sizeof *m->t);
     }
 }
 

@@ -201,7 +201,9 @@ static bool inline_calls(linker *l, uint32_t r, const uint32_t *size) {
         for (uint32_t e = n->first[q]; e; e = n->edge[e - 1].link) {
             const fh_nfa_edge *g = &n->edge[e - 1];
             visit(l, &top, g->to);
-            if (g->kind != FH_NFA_CALL || l->recursive[g->arg] || size[g->arg] > INLINE_MOST) continue;
+            if (g->kind != FH_NFA_CALL || l->recursive[g->arg] || l->s->rule[g->arg].outside ||
+                size[g->arg] > INLINE_MOST)
+                continue;
             uint32_t *hit = fh_work_grow(l->w, l->hit, &l->cap_hit, (uint64_t)count + 1, sizeof *hit);
             if (!hit) return false;
             l->hit = hit;
@@ -311,6 +313,10 @@ static fh_status make_rule(linker *l, numbering *b, fh_grammar *g, const fh_sour
         fh_rule_call *call = copy_array(&g->arena, a.call, n_call, sizeof *call);
         for (uint32_t k = 0; call && k < n_call; k++) {
             uint32_t to = rules[call[k].rule];
+            if (l->s->rule[to].outside) {
+                call[k].rule = FH_CALL_NODE | l->s->rule[to].node;
+                continue;
+            }
             if (!b->number[to]) {
                 b->queue[b->found++] = to;
                 b->number[to] = b->found;

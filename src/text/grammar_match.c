@@ -96,14 +96,13 @@ static void drop_doubles(fh_matcher *m, uint32_t first) {
     uint32_t n = first;
     for (uint32_t i = first; i < m->n_t; i++) {
         uint32_t j = first;
-        while (j < n && memcmp(&m->t[j], &m->t[i], sizeof *m->t) != 0) j++;
+        while (j < n && !fh_gthread_same(&m->t[j], &m->t[i])) j++;
         if (j == n) m->t[n++] = m->t[i];
         if (n - first > FH_GRAMMAR_THREADS) m->status = FH_ERR_LIMIT;
         if (m->status != FH_OK) return;
     }
     m->n_t = n;
 }
-_Static_assert(sizeof(fh_gthread) == 24, "threads are compared as bytes: no padding");
 
 bool fh_matcher_step(fh_matcher *m, uint32_t at, uint32_t n, uint8_t b) {
     uint32_t first = m->n_t;
@@ -116,11 +115,20 @@ bool fh_matcher_step(fh_matcher *m, uint32_t at, uint32_t n, uint8_t b) {
     return m->status == FH_OK;
 }
 
+/* Behind a value: may all the rules that it stands in end at once? */
+static bool frame_ends(const fh_matcher *m, uint32_t frame) {
+    for (; frame; frame = m->frame[frame].parent) {
+        const fh_frame *f = &m->frame[frame];
+        if (fh_frame_kind(f) != FH_FRAME_RULE || !m->g->rule[f->a].r.a->label[f->b]) return false;
+    }
+    return true;
+}
+
 bool fh_matcher_set_ends(const fh_matcher *m, uint32_t at, uint32_t n) {
     for (uint32_t i = at; i < at + n; i++) {
         const fh_gthread *t = &m->t[i];
         if (t->phase == FH_AT_END) return true;
-        if (t->phase == FH_AT_NUMBER && t->frame == 0 && m->g->node[t->node].num->label[t->q]) return true;
+        if (t->phase == FH_AT_NUMBER && m->g->node[t->node].num->label[t->q] && frame_ends(m, t->frame)) return true;
     }
     return false;
 }
@@ -137,7 +145,7 @@ static uint64_t new_id(void) {
 }
 
 static void push_start(fh_matcher *m) {
-    if (m->g->node) fh_matcher_push(m, (fh_gthread){.node = m->g->root, .phase = FH_AT_VALUE});
+    if (!m->g->n_rule) fh_matcher_push(m, (fh_gthread){.node = m->g->root, .phase = FH_AT_VALUE});
     else fh_grule_enter(m, m->g->root, 0, 0);
     m->at = 0;
     m->n = m->n_t;

@@ -87,6 +87,8 @@ struct fh_grammar {
     fh_gobj *obj;
     fh_grule *rule;
     fh_gstr any_string;
+    fh_grammar **part; /* [n_part] owned: what nodes of a grammar of calls point into */
+    uint32_t n_part;
     uint64_t n_state;
 };
 
@@ -141,6 +143,15 @@ typedef struct fh_gthread {
     uint16_t phase, space;
 } fh_gthread;
 
+/* Compared as bytes: there is no padding. */
+static inline bool fh_gthread_same(const fh_gthread *x, const fh_gthread *y) {
+    uint64_t a[3], b[3];
+    memcpy(a, x, sizeof a);
+    memcpy(b, y, sizeof b);
+    return ((a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2])) == 0;
+}
+_Static_assert(sizeof(fh_gthread) == 24, "threads are compared as bytes");
+
 typedef struct fh_gmark {
     uint32_t at, n, n_frame;
 } fh_gmark; /* a position to return to */
@@ -172,6 +183,7 @@ void fh_gjson_step(fh_matcher *m, const fh_gthread *t, uint8_t b);
 void fh_gjson_after_value(fh_matcher *m, uint32_t frame); /* pushes what follows a finished value */
 void fh_grule_step(fh_matcher *m, const fh_gthread *t, uint8_t b);
 void fh_grule_enter(fh_matcher *m, uint32_t rule, uint32_t q, uint32_t frame); /* pushes all that may be read there */
+void fh_grule_return(fh_matcher *m, uint32_t frame); /* pushes all that may be read behind a call that is done */
 void fh_grule_leave(fh_matcher *m, const fh_gthread *t, uint32_t q); /* what may be read by calling or returning at q */
 
 /* Strings: STAY, CLOSE (the quote was read) or DEAD. t->q, sub and count move. */

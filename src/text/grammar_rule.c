@@ -8,7 +8,7 @@
 /* Adds a thread to those since `first`, unless it is there. */
 static void push_once(fh_matcher *m, uint32_t first, fh_gthread t) {
     for (uint32_t i = first; i < m->n_t; i++)
-        if (memcmp(&m->t[i], &t, sizeof t) == 0) return;
+        if (fh_gthread_same(&m->t[i], &t)) return;
     if (m->n_t - first > 4 * FH_GRAMMAR_THREADS) m->status = FH_ERR_LIMIT;
     fh_matcher_push(m, t);
 }
@@ -33,7 +33,9 @@ static void leave(fh_matcher *m, uint32_t first, fh_gthread t) {
             fh_frame f = {.parent = t.frame, .a = t.node, .b = c.back, .kind_depth = depth};
             frame = fh_matcher_frame(m, FH_FRAME_RULE, f);
         }
-        push_once(m, first, (fh_gthread){.frame = frame, .node = c.rule, .q = 0, .phase = FH_AT_RULE});
+        bool value = c.rule & FH_CALL_NODE;
+        uint16_t phase = value ? FH_AT_VALUE : FH_AT_RULE;
+        push_once(m, first, (fh_gthread){.frame = frame, .node = c.rule & ~FH_CALL_NODE, .phase = phase});
     }
     if (r->r.a->label[t.q]) push_return(m, first, t.frame);
 }
@@ -47,6 +49,12 @@ static void spread(fh_matcher *m, uint32_t first, uint32_t from) {
 void fh_grule_enter(fh_matcher *m, uint32_t rule, uint32_t q, uint32_t frame) {
     uint32_t first = m->n_t;
     push_once(m, first, (fh_gthread){.frame = frame, .node = rule, .q = q, .phase = FH_AT_RULE});
+    spread(m, first, first);
+}
+
+void fh_grule_return(fh_matcher *m, uint32_t frame) {
+    uint32_t first = m->n_t;
+    push_return(m, first, frame);
     spread(m, first, first);
 }
 
@@ -77,6 +85,16 @@ typedef struct state_facts {
     uint8_t first[32];
     bool can_end;
 } state_facts;
+
+/* Of a JSON value no more is known than that it has bytes. */
+static const state_facts value_facts = {{0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF,
+                                         0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF,
+                                         0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF},
+                                        false};
+
+static const state_facts *callee_of(const state_facts *f, const uint32_t *at, uint32_t rule) {
+    return rule & FH_CALL_NODE ? &value_facts : &f[at[rule]];
+}
 
 static void add_bytes(uint8_t *set, uint32_t lo, uint32_t hi) {
     for (uint32_t b = lo; b <= hi; b++) set[b / 8] |= (uint8_t)(1u << (b & 7));
@@ -113,7 +131,7 @@ static bool spread_first(const fh_grammar *g, state_facts *f, const uint32_t *at
         for (uint32_t q = ra->a->n_state; q-- > 0;) {
             state_facts *s = &f[at[r] + q];
             for (uint32_t c = ra->call_at[q]; c < ra->call_at[q + 1]; c++) {
-                const state_facts *callee = &f[at[ra->call[c].rule]], *back = &f[at[r] + ra->call[c].back];
+                const state_facts *callee = callee_of(f, at, ra->call[c].rule), *back = &f[at[r] + ra->call[c].back];
                 changed |= merge(s->first, callee->first);
                 if (!callee->can_end) continue;
                 changed |= merge(s->first, back->first);
@@ -132,6 +150,7 @@ static bool spread_follow(fh_grammar *g, const state_facts *f, const uint32_t *a
         const fh_rule_auto *ra = &g->rule[r].r;
         for (uint32_t i = 0; i < ra->call_at[ra->a->n_state]; i++) {
             const state_facts *back = &f[at[r] + ra->call[i].back];
+            if (ra->call[i].rule & FH_CALL_NODE) continue;
             fh_grule *callee = &g->rule[ra->call[i].rule];
             changed |= merge(callee->follow, back->first);
             if (back->can_end) changed |= merge(callee->follow, g->rule[r].follow);
@@ -146,7 +165,7 @@ static bool find_leaves(fh_grammar *g, fh_grule *r, const state_facts *f, const 
     uint8_t(*leave)[32] = fh_arena_alloc(&g->arena, ra->a->n_state, sizeof *leave);
     for (uint32_t q = 0; leave && q < ra->a->n_state; q++) {
         for (uint32_t i = ra->call_at[q]; i < ra->call_at[q + 1]; i++) {
-            const state_facts *callee = &f[at[ra->call[i].rule]];
+            const state_facts *callee = callee_of(f, at, ra->call[i].rule);
             (void)merge(leave[q], callee->first);
             if (callee->can_end) (void)merge(leave[q], own[ra->call[i].back].first);
         }

@@ -21,13 +21,46 @@ static void add_unicode(fh_buf *to, uint32_t cp) {
     }
 }
 
+/* Short pieces are most of what is written: no call for those that fit. */
+static inline void add(fh_buf *to, const char *s, size_t n) {
+    if (to->status != FH_OK || n >= to->cap - to->len || n > to->limit - to->len) {
+        fh_buf_add(to, s, n);
+        return;
+    }
+    if (n) memcpy(to->ptr + to->len, s, n);
+    to->len += n;
+}
+
+static inline bool is_plain(unsigned char c, bool ascii) {
+    return c >= 0x20 && c != '"' && c != '\\' && (c < 0x7F || !ascii);
+}
+
+/* How many bytes from the start need no escape; eight at a time. */
+static size_t plain_run(fh_str s, bool ascii) {
+    const uint64_t ones = UINT64_C(0x0101010101010101), high = ones << 7;
+    size_t n = 0;
+    for (uint64_t x; n + 8 <= s.len; n += 8) {
+        memcpy(&x, s.ptr + n, sizeof x);
+        uint64_t quote = x ^ ones * '"', slash = x ^ ones * '\\', delete = x ^ ones * 0x7F;
+        uint64_t found = ((x - ones * 0x20) & ~x) | ((quote - ones) & ~quote) | ((slash - ones) & ~slash);
+        if (ascii) found |= x | ((delete - ones) & ~delete);
+        if (found & high) break;
+    }
+    while (n < s.len && is_plain((unsigned char)s.ptr[n], ascii)) n++;
+    return n;
+}
+
 static void add_text(dump *d, fh_str s) {
-    size_t from = 0;
-    fh_buf_add_byte(d->to, '"');
-    for (size_t at = 0; at < s.len;) {
+    size_t from = 0, n_plain = plain_run(s, d->ascii);
+    add(d->to, "\"", 1);
+    if (n_plain == s.len) {
+        add(d->to, s.ptr, s.len);
+        add(d->to, "\"", 1);
+        return;
+    }
+    for (size_t at = n_plain; at < s.len;) {
         unsigned char c = (unsigned char)s.ptr[at];
-        bool plain = c >= 0x20 && c != '"' && c != '\\' && (c < 0x7F || !d->ascii);
-        if (plain) {
+        if (is_plain(c, d->ascii)) {
             at++;
             continue;
         }
@@ -50,7 +83,7 @@ static void add_text(dump *d, fh_str s) {
 static void add_number(dump *d, fh_jval v) {
     char text[FH_J_FLOAT_TEXT];
     if (v.kind == FH_J_BIG) fh_buf_add(d->to, v.u.s, v.len);
-    else if (v.kind == FH_J_INT) fh_buf_printf(d->to, "%lld", (long long)v.u.i);
+    else if (v.kind == FH_J_INT) fh_jinja_add_int(d->to, v.u.i);
     else if (isnan(v.u.f)) fh_buf_add_z(d->to, "NaN");
     else if (isinf(v.u.f)) fh_buf_add_z(d->to, v.u.f < 0 ? "-Infinity" : "Infinity");
     else fh_buf_add(d->to, text, fh_jinja_float_text(v.u.f, text));
@@ -62,20 +95,20 @@ static void new_line(dump *d, uint32_t depth) {
 }
 
 static void separate(dump *d, bool first, uint32_t depth) {
-    if (!first) fh_buf_add_str(d->to, d->item_sep);
+    if (!first) add(d->to, d->item_sep.ptr, d->item_sep.len);
     if (d->pretty) new_line(d, depth);
 }
 
 static bool add_value(dump *d, fh_jval v, uint32_t depth);
 
 static bool add_list(dump *d, const fh_jlist *l, uint32_t depth) {
-    fh_buf_add_byte(d->to, '[');
+    add(d->to, "[", 1);
     for (uint32_t i = 0; i < l->n; i++) {
         separate(d, i == 0, depth + 1);
         if (!add_value(d, l->item[i], depth + 1)) return false;
     }
     if (l->n && d->pretty) new_line(d, depth);
-    fh_buf_add_byte(d->to, ']');
+    add(d->to, "]", 1);
     return true;
 }
 
@@ -99,15 +132,15 @@ static bool add_key(dump *d, fh_jval k) {
 
 static bool add_dict(dump *d, const fh_jdict *v, uint32_t depth) {
     if (d->sort && !fh_jinja_sorted_dict(d->r, v, &v)) return false;
-    fh_buf_add_byte(d->to, '{');
+    add(d->to, "{", 1);
     for (uint32_t i = 0; i < v->n; i++) {
         separate(d, i == 0, depth + 1);
         if (!add_key(d, v->item[i].key)) return false;
-        fh_buf_add_str(d->to, d->key_sep);
+        add(d->to, d->key_sep.ptr, d->key_sep.len);
         if (!add_value(d, v->item[i].value, depth + 1)) return false;
     }
     if (v->n && d->pretty) new_line(d, depth);
-    fh_buf_add_byte(d->to, '}');
+    add(d->to, "}", 1);
     return true;
 }
 

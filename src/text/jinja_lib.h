@@ -7,8 +7,9 @@
 #include "text/jinja_value.h"
 
 /* ---- text of values (jinja_text.c) ---- */
-bool fh_jinja_str(fh_jrun *r, fh_jval v, fh_jval *out);    /* str(v) */
-bool fh_jinja_repr(fh_jrun *r, fh_jval v, fh_jval *out);   /* repr(v) */
+bool fh_jinja_str(fh_jrun *r, fh_jval v, fh_jval *out);  /* str(v) */
+bool fh_jinja_repr(fh_jrun *r, fh_jval v, fh_jval *out); /* repr(v) */
+void fh_jinja_add_int(fh_buf *to, int64_t v);
 bool fh_jinja_add_str(fh_jrun *r, fh_buf *to, fh_jval v);  /* appends str(v) */
 bool fh_jinja_add_repr(fh_jrun *r, fh_buf *to, fh_jval v); /* appends repr(v) */
 bool fh_jinja_take(fh_jrun *r, size_t from, fh_jval *out); /* cuts r->out behind from into a string */

@@ -286,6 +286,12 @@ bool fh_jinja_split_lines(fh_jrun *r, fh_jval s, bool keep, fh_jlist **out) {
 
 /* ---- for HTML ---- */
 
+/* All five lie between " and >. */
+static inline bool is_special(char c) {
+    unsigned at = (unsigned)(unsigned char)c - '"';
+    return at < 32 && UINT32_C(0x14000031) >> at & 1;
+}
+
 bool fh_jinja_escape(fh_jrun *r, fh_jval v, fh_jval *out) {
     fh_jval s;
     if (v.kind == FH_J_STR && v.flag & FH_J_SAFE) {
@@ -293,7 +299,13 @@ bool fh_jinja_escape(fh_jrun *r, fh_jval v, fh_jval *out) {
         return true;
     }
     if (!fh_jinja_str(r, v, &s)) return false;
-    size_t room = (size_t)s.len * 5, n = 0, from = 0;
+    size_t room = s.len, n = 0, from = 0;
+    for (size_t i = 0; i < s.len; i++) room += is_special(s.u.s[i]) ? 4 : 0;
+    if (room == s.len) { /* most texts */
+        *out = s;
+        out->flag = FH_J_SAFE;
+        return true;
+    }
     char *to = fh_jinja_alloc_text(r, room);
     if (!to) return false;
     for (size_t i = 0; i < s.len; i++) {

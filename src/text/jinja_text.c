@@ -116,10 +116,20 @@ static bool add_view(fh_jrun *r, fh_buf *to, fh_jval v) {
     return more == 0;
 }
 
+void fh_jinja_add_int(fh_buf *to, int64_t v) {
+    char text[20];
+    size_t at = sizeof text;
+    uint64_t left = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
+    do text[--at] = (char)('0' + left % 10);
+    while (left /= 10);
+    if (v < 0) text[--at] = '-';
+    fh_buf_add(to, text + at, sizeof text - at);
+}
+
 static void add_number(fh_buf *to, fh_jval v) {
     char text[FH_J_FLOAT_TEXT];
     if (v.kind == FH_J_BIG) fh_buf_add(to, v.u.s, v.len);
-    else if (v.kind == FH_J_INT) fh_buf_printf(to, "%lld", (long long)v.u.i);
+    else if (v.kind == FH_J_INT) fh_jinja_add_int(to, v.u.i);
     else fh_buf_add(to, text, fh_jinja_float_text(v.u.f, text));
 }
 

@@ -272,6 +272,16 @@ bool fh_jinja_dict_find(fh_jrun *r, const fh_jdict *d, fh_jval key, fh_jval **ou
     if (d->slot) return probe(r, d, key, &slot, out);
     *out = NULL;
     if (key.kind != FH_J_STR && !fh_jinja_hash(r, key, &hash)) return false;
+    if (key.kind == FH_J_STR) { /* most names differ in length or at the first byte: no call for those */
+        for (uint32_t i = 0; i < d->n; i++) {
+            const fh_jval *k = &d->item[i].key;
+            if (k->kind != FH_J_STR || k->len != key.len) continue;
+            if (key.len && (k->u.s[0] != key.u.s[0] || memcmp(k->u.s, key.u.s, key.len) != 0)) continue;
+            *out = &d->item[i].value;
+            return true;
+        }
+        return true;
+    }
     for (uint32_t i = 0; i < d->n; i++) {
         if (!key_equal(r, d->item[i].key, key, &same)) return false;
         if (!same) continue;

@@ -39,6 +39,7 @@ typedef struct fh_pattern_part {
     fh_hole hole;
     fh_str literal;
     bool line_before, line_after; /* white space stands there in the pattern */
+    uint8_t n_line;               /* newlines of it before */
 } fh_pattern_part;
 
 #define FH_PATTERN_MAX 24

@@ -24,10 +24,12 @@ bool fh_pattern_read(fh_pattern *out, const char *text) {
     const char *z = text ? text : "";
     fh_pattern p = {.n = 0};
     bool line = false;
+    uint8_t n_line = 0;
     while (*z) {
         if (*z == '\n' || (*z == ' ' && (p.n == 0 || line))) {
             if (p.n > 0) p.part[p.n - 1].line_after = true;
             line = true;
+            if (*z == '\n' && n_line < UINT8_MAX) n_line++;
             z++;
             continue;
         }
@@ -40,7 +42,9 @@ bool fh_pattern_read(fh_pattern *out, const char *text) {
             if (!add_part(&p, FH_HOLE_NONE, (fh_str){z, n}, line)) return false;
             z += *z == '%' ? 2 : n;
         }
+        p.part[p.n - 1].n_line = n_line;
         line = false;
+        n_line = 0;
     }
     *out = p;
     return true;

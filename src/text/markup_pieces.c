@@ -97,12 +97,17 @@ static const char *type_word(const fh_markup *m, unsigned kinds) {
     return "object";
 }
 
+/* As many as the model was taught; text/reply.h reads any white space. */
+static void put_lines(maker *k, const fh_pattern_part *part) {
+    for (uint8_t i = 0; i < part->n_line; i++) literal_z(k, "\n");
+}
+
 static void put_param(maker *k, fh_str key, const fh_json_node *schema, const fh_json_node *root) {
     unsigned kinds = fh_schema_kinds(schema, root);
     bool text = kinds == FH_KIND_STRING;
     for (size_t i = 0; i < k->param.n; i++) {
         const fh_pattern_part *part = &k->param.part[i];
-        if (part->line_before) literal_z(k, "\n");
+        put_lines(k, part);
         switch (part->hole) {
         case FH_HOLE_NONE: literal(k, part->literal); break;
         case FH_HOLE_KEY: literal(k, key); break;
@@ -169,7 +174,7 @@ static void put_python(maker *k, const fh_json_node *schema) {
 static void put_parts(maker *k, const fh_pattern *p, fh_str name, const fh_json_node *schema) {
     for (size_t i = 0; i < p->n; i++) {
         const fh_pattern_part *part = &p->part[i];
-        if (part->line_before && i > 0) literal_z(k, "\n");
+        if (i > 0) put_lines(k, part);
         switch (part->hole) {
         case FH_HOLE_NONE: literal(k, part->literal); break;
         case FH_HOLE_NAME: literal(k, name); break;

@@ -1,11 +1,11 @@
 /* text/mask.c - masks: positions seen before, places, and what follows them.
  * SPDX-License-Identifier: Apache-2.0
- * A position's mask is the union over its threads. A thread inside a string, key or rule takes the mask of its place
- * and then follows, with the matcher itself, only what leaves the place. A key that may still become a name, or one
- * seen before, begins with the mask of a key that cannot, and is walked with the matcher as long as the two differ. All
- * other threads (between values) are walked with the matcher over all tokens, most of which die at their first byte.
- * A key's text is left out when positions are compared. That is right except for tokens that end a key and begin
- * another: those are few, known from the start (`special`), and always asked of the matcher. */
+ * A position's mask is the union over its threads. Grammars of rules alone are mask_rule.c's. A thread inside a string
+ * or key takes the mask of its place and then follows, with the matcher itself, only what leaves the place. A key that
+ * may still become a name, or one seen before, begins with the mask of a key that cannot, and is walked with the
+ * matcher as long as the two differ. All other threads are walked with the matcher over all tokens, most of which die
+ * at their first byte. A key's text is left out when positions are compared. That is right except for tokens that end a
+ * key and begin another: those are few, known from the start (`special`), and always asked of the matcher. */
 #include "text/mask.h"
 
 #include "base/num.h"
@@ -27,6 +27,16 @@ static bool is_special(fh_str s) {
     return found == 4;
 }
 
+static void note_classes(fh_mask_vocab *v, uint32_t id) {
+    uint32_t sub = 0, within = 0, behind = 0;
+    for (size_t i = 0; i < v->piece[id].len; i++) {
+        uint32_t set = fh_class_of_next(&sub, &within, (uint8_t)v->piece[id].ptr[i]);
+        if (i > 0) behind |= set;
+        else fh_bit_set(v->first + (size_t)v->words * (uint32_t)__builtin_ctz(set), id);
+    }
+    for (; behind; behind &= behind - 1) fh_bit_set(v->behind + (size_t)v->words * (uint32_t)__builtin_ctz(behind), id);
+}
+
 static bool fill_vocab(fh_mask_vocab *v, const fh_str *piece, const uint8_t *kind, size_t n, fh_mtail *tail) {
     uint32_t n_tail = 0;
     size_t at = 0;
@@ -39,6 +49,7 @@ static bool fill_vocab(fh_mask_vocab *v, const fh_str *piece, const uint8_t *kin
         at += piece[id].len;
         tail[n_tail++] = (fh_mtail){v->piece[id], id};
         if (is_special(piece[id])) v->special[v->n_special++] = id;
+        note_classes(v, id);
     }
     return fh_mtree_build(&v->tree, tail, n_tail);
 }
@@ -79,13 +90,16 @@ fh_status fh_mask_vocab_new(fh_mask_vocab **out, const fh_str *piece, const uint
     v->text = fh_alloc(bytes, 1);
     v->end = fh_alloc_zero(n, sizeof *v->end);
     v->special = fh_alloc_zero(n, sizeof *v->special);
-    bool ok = v->piece && v->text && v->end && v->special && fill_vocab(v, piece, kind, n, tail) && make_any(v);
+    v->first = fh_alloc_zero(v->words, 32 * sizeof *v->first);
+    v->behind = fh_alloc_zero(v->words, 32 * sizeof *v->behind);
+    bool ok = v->first && v->behind && v->piece && v->text && v->end && v->special &&
+              fill_vocab(v, piece, kind, n, tail) && make_any(v);
     fh_free(tail);
     if (!ok) {
         fh_mask_vocab_free(v);
         return fh_fail_memory(err, bytes);
     }
-    v->bytes = bytes + n * (sizeof *v->piece + 8) + fh_mtree_bytes(&v->tree) + v->any.bytes;
+    v->bytes = bytes + n * (sizeof *v->piece + 16) + fh_mtree_bytes(&v->tree) + v->any.bytes;
     *out = v;
     return FH_OK;
 }
@@ -98,6 +112,8 @@ void fh_mask_vocab_free(fh_mask_vocab *v) {
     fh_free(v->text);
     fh_free(v->end);
     fh_free(v->special);
+    fh_free(v->first);
+    fh_free(v->behind);
     fh_free(v);
 }
 
@@ -138,6 +154,7 @@ static void drop_places(fh_mask *k) {
 void fh_mask_free(fh_mask *k) {
     if (!k) return;
     drop_places(k);
+    fh_mrule_release(&k->rule);
     for (size_t i = 0; i < FH_MASK_SEEN; i++) fh_free(k->seen[i].bits);
     fh_free(k->out);
     fh_free(k->level);
@@ -152,7 +169,7 @@ void fh_mask_free(fh_mask *k) {
 
 fh_mask_stats fh_mask_get_stats(const fh_mask *k) { return k->stats; }
 
-static bool find_place(fh_mask *k, fh_mplace want, const fh_mplace **out) {
+bool fh_mask_place(fh_mask *k, fh_mplace want, const fh_mplace **out) {
     uint64_t h = ((uint64_t)(uintptr_t)want.of >> 4) * 31 + want.rule;
     h = (h * 31 + want.q) * 31 + want.sub * 2 + want.key;
     h *= UINT64_C(0x9E3779B97F4A7C15);
@@ -198,18 +215,34 @@ static bool spend(walk *w, uint64_t n) {
 
 static void clear_items(walk *w, uint32_t node) {
     const fh_mtree *t = &w->k->v->tree;
-    for (uint32_t i = t->item_at[node]; i < t->item_at[node + t->span[node]]; i++) fh_bit_clear(w->bits, t->item[i]);
+    for (uint32_t i = t->node[node].item_at; i < t->node[node + t->node[node].span].item_at; i++)
+        fh_bit_clear(w->bits, t->item[i]);
 }
 
-/* One thread, inside a string or key that takes any plain text and comes out the same. */
-static bool takes_plain(const fh_matcher *m, uint32_t at, uint32_t n) {
-    const fh_gthread *t = &m->t[at];
-    if (n != 1 || t->sub) return false;
-    if (t->phase == FH_AT_KEY)
-        return m->g->obj[m->frame[t->frame].a].other == FH_KEYS_ANY && !t->space && !fh_gkey_is_bound(m, t);
-    if (t->phase != FH_AT_STRING) return false;
-    const fh_gstr *s = m->g->node[t->node].str;
-    return !s->a && s->most == FH_ENDLESS;
+/* Classes that a thread, inside a rule or alone inside a string or key, takes without end, whatever becomes of it. */
+static uint32_t loop_of(const fh_matcher *m, uint32_t at, uint32_t n) {
+    uint32_t best = 0;
+    for (uint32_t i = at; i < at + n; i++) {
+        const fh_gthread *t = &m->t[i];
+        uint32_t loop = 0;
+        if (t->sub) continue;
+        if (t->phase == FH_AT_RULE) loop = m->g->rule[t->node].r.a->loop[t->q];
+        if (t->phase == FH_AT_KEY && n == 1 && m->g->obj[m->frame[t->frame].a].other == FH_KEYS_ANY && !t->space &&
+            !fh_gkey_is_bound(m, t))
+            loop = FH_CLASS_STRING;
+        const fh_gstr *s = t->phase == FH_AT_STRING ? m->g->node[t->node].str : NULL;
+        if (s && s->most == FH_ENDLESS) loop = (s->a ? s->a->loop[t->q] : ~0u) & FH_CLASS_STRING;
+        if (__builtin_popcount(loop) > __builtin_popcount(best)) best = loop;
+    }
+    return best;
+}
+
+static void take_items(walk *w, const fh_mtree *t, uint32_t from, uint32_t end, const fh_mexit *x, uint32_t least,
+                       uint32_t most) {
+    for (uint32_t j = t->node[from].item_at; j < t->node[end].item_at; j++) {
+        if (!x) fh_bit_set(w->bits, t->item[j]);
+        else if (x->length[j] >= least && x->length[j] <= most) fh_bit_set(w->bits, x->id[j]);
+    }
 }
 
 /* Sets the bits of tokens at or below the children of `top` that the set at..at + n accepts. x: NULL, or the tree is an
@@ -219,28 +252,26 @@ static bool walk_tree(walk *w, const fh_mtree *t, uint32_t top, uint32_t at, uin
     fh_matcher *m = w->m;
     fh_mlevel *level = w->k->level;
     uint32_t depth = 0, first_t = m->n_t, first_frame = m->n_frame;
-    level[0] = (fh_mlevel){at, n, m->n_frame, top + t->span[top]};
-    for (uint32_t i = top + 1; i < top + t->span[top];) {
+    level[0] = (fh_mlevel){at, n, m->n_frame, top + t->node[top].span, loop_of(m, at, n)};
+    for (uint32_t i = top + 1; i < top + t->node[top].span;) {
         while (i >= level[depth].end) depth--;
+        if (!(t->node[i].held & ~level[depth].loop)) {
+            take_items(w, t, i, i + t->node[i].span, x, least, most);
+            i += t->node[i].span;
+            continue;
+        }
         /* Back to what stood at this level: sets and frames of subtrees that are done. */
         m->n_t = depth ? level[depth].at + level[depth].n : first_t;
         fh_matcher_cut_frames(m, level[depth].n_frame);
         uint32_t set = m->n_t;
-        if (!spend(w, level[depth].n) || !fh_matcher_step(m, level[depth].at, level[depth].n, t->byte[i])) return false;
+        if (!spend(w, level[depth].n) || !fh_matcher_step(m, level[depth].at, level[depth].n, t->node[i].byte))
+            return false;
         if (m->n_t == set) {
-            i += t->span[i];
+            i += t->node[i].span;
             continue;
         }
-        bool whole = t->plain[i] && takes_plain(m, set, m->n_t - set);
-        for (uint32_t j = t->item_at[i]; j < t->item_at[whole ? i + t->span[i] : i + 1]; j++) {
-            if (!x) fh_bit_set(w->bits, t->item[j]);
-            else if (x->length[j] >= least && x->length[j] <= most) fh_bit_set(w->bits, x->id[j]);
-        }
-        if (whole) {
-            i += t->span[i];
-            continue;
-        }
-        level[++depth] = (fh_mlevel){set, m->n_t - set, m->n_frame, i + t->span[i]};
+        take_items(w, t, i, i + 1, x, least, most);
+        level[++depth] = (fh_mlevel){set, m->n_t - set, m->n_frame, i + t->node[i].span, loop_of(m, set, m->n_t - set)};
         i++;
     }
     m->n_t = first_t;
@@ -252,7 +283,7 @@ static bool walk_tree(walk *w, const fh_mtree *t, uint32_t top, uint32_t at, uin
 static bool walk_exit(walk *w, const fh_mexit *x, uint32_t at, uint32_t least, uint32_t most) {
     uint32_t n = w->m->n_t - at;
     if (n == 0 || w->m->status != FH_OK) return w->m->status == FH_OK;
-    for (uint32_t j = x->tree.item_at[0]; j < x->tree.item_at[1]; j++)
+    for (uint32_t j = x->tree.node[0].item_at; j < x->tree.node[1].item_at; j++)
         if (x->length[j] >= least && x->length[j] <= most) fh_bit_set(w->bits, x->id[j]);
     return walk_tree(w, &x->tree, 0, at, n, x, least, most);
 }
@@ -303,7 +334,7 @@ static bool string_thread(walk *w, const fh_gthread *t, uint32_t *scratch) {
     if (s->a || t->sub) {
         const fh_mplace want = {
             .of = s->a, .rule = FH_NONE, .q = s->a ? t->q : 0, .sub = t->sub, .distance = s->distance};
-        if (!find_place(w->k, want, &p)) return false;
+        if (!fh_mask_place(w->k, want, &p)) return false;
         if (p->unusable || (!s->a && most < p->most_length)) return all_tokens(w, t);
         if (s->distance) add_needed(w, p, most, scratch);
         else add_stay(w, p);
@@ -322,21 +353,6 @@ static bool string_thread(walk *w, const fh_gthread *t, uint32_t *scratch) {
     return true;
 }
 
-static bool rule_thread(walk *w, const fh_gthread *t) {
-    const fh_mplace *p;
-    if (!find_place(w->k, (fh_mplace){.rule = t->node, .q = t->q, .sub = t->sub}, &p)) return false;
-    if (p->unusable) return all_tokens(w, t);
-    add_stay(w, p);
-    for (uint32_t i = 0; i < p->n_exit; i++) {
-        uint32_t at = w->m->n_t, n_frame = w->m->n_frame;
-        fh_grule_leave(w->m, t, p->exit[i].q);
-        if (!walk_exit(w, &p->exit[i], at, 0, FH_ENDLESS)) return false;
-        w->m->n_t = at;
-        fh_matcher_cut_frames(w->m, n_frame);
-    }
-    return true;
-}
-
 /* Corrects the mask of an unbound key where this one differs from it. */
 static bool walk_bound(walk *w, const fh_gthread *t) {
     fh_matcher *m = w->m;
@@ -349,26 +365,28 @@ static bool walk_bound(walk *w, const fh_gthread *t) {
         while (i >= end[depth]) depth--;
         m->n_t = first_t;
         fh_matcher_push(m, at[depth]);
-        if (!spend(w, 1) || m->status != FH_OK || !fh_matcher_step(m, first_t, 1, tree->byte[i])) return false;
+        if (!spend(w, 1) || m->status != FH_OK || !fh_matcher_step(m, first_t, 1, tree->node[i].byte)) return false;
         uint32_t n = m->n_t - first_t - 1;
         const fh_gthread in = m->t[m->n_t - 1];
         if (n == 1 && in.phase == FH_AT_KEY && in.frame == t->frame) {
             if (!fh_gkey_is_bound(m, &in)) { /* like the other from here on */
-                i += tree->span[i];
+                i += tree->node[i].span;
                 continue;
             }
-            for (uint32_t j = tree->item_at[i]; j < tree->item_at[i + 1]; j++) fh_bit_set(w->bits, tree->item[j]);
+            for (uint32_t j = tree->node[i].item_at; j < tree->node[i + 1].item_at; j++)
+                fh_bit_set(w->bits, tree->item[j]);
             at[++depth] = in;
-            end[depth] = i + tree->span[i];
+            end[depth] = i + tree->node[i].span;
             i++;
             continue;
         }
         clear_items(w, i);
         if (n > 0) {
-            for (uint32_t j = tree->item_at[i]; j < tree->item_at[i + 1]; j++) fh_bit_set(w->bits, tree->item[j]);
+            for (uint32_t j = tree->node[i].item_at; j < tree->node[i + 1].item_at; j++)
+                fh_bit_set(w->bits, tree->item[j]);
             if (!walk_tree(w, tree, i, first_t + 1, n, NULL, 0, 0)) return false;
         }
-        i += tree->span[i];
+        i += tree->node[i].span;
     }
     m->n_t = first_t;
     fh_matcher_cut_frames(m, first_frame);
@@ -382,7 +400,7 @@ static bool key_thread(walk *w, const fh_gthread *t, uint32_t *scratch) {
     bool by_auto = o->other == FH_KEYS_AUTO;
     if (t->space || o->other == FH_KEYS_CLOSED || (by_auto && t->q == FH_AUTO_DEAD)) return all_tokens(w, t);
     if ((by_auto || t->sub) &&
-        !find_place(
+        !fh_mask_place(
             w->k,
             (fh_mplace){
                 .of = by_auto ? o->key : NULL, .rule = FH_NONE, .q = by_auto ? t->q : 0, .sub = t->sub, .key = true},
@@ -415,7 +433,6 @@ static bool one_thread(walk *w, const fh_gthread *t, uint32_t *scratch) {
     switch (t->phase) {
     case FH_AT_END: return true;
     case FH_AT_STRING: return string_thread(w, t, scratch);
-    case FH_AT_RULE: return rule_thread(w, t);
     case FH_AT_KEY: return key_thread(w, t, scratch);
     default: return all_tokens(w, t);
     }
@@ -504,8 +521,9 @@ fh_status fh_mask_compute(fh_mask *k, fh_matcher *m, const uint32_t **bits, fh_e
     k->budget = BUDGET;
     k->stats.computed++;
     if (!scratch) return fh_fail_memory(err, k->v->words * sizeof *scratch);
-    if (!compute(&w, scratch)) {
-        if (m->status == FH_OK) m->status = FH_ERR_MEMORY;
+    if (k->g->node ? !compute(&w, scratch) : !fh_mrule_compute(k, m)) {
+        if (m->status == FH_OK) m->status = k->rule.m && k->rule.m->status != FH_OK ? k->rule.m->status : FH_ERR_MEMORY;
+        if (k->rule.m) k->rule.m->status = FH_OK;
         st = fh_matcher_fail(m, err);
         m->status = FH_OK;
     }

@@ -1,10 +1,10 @@
 /* text/mask.h - which tokens of a vocabulary may come next.
  * SPDX-License-Identifier: Apache-2.0
- * A *mask vocabulary* is a tree of all tokens' bytes, built once, read by any number of threads; about 12 bytes for
- * each place in the tree and 16 for each token, plus 33 masks. A *masker* computes masks for one grammar; it belongs to
- * one thread and keeps what it found: for a place inside a string (or a rule) the tokens that stay inside never depend
- * on what stands around it, and the few that leave it are looked at by what follows. Its caches have a ceiling and are
- * dropped whole when they reach it.
+ * A *mask vocabulary* is a tree of all tokens' bytes, built once, read by any number of threads; 16 bytes for each
+ * place in the tree and for each token, plus 97 masks. A *masker* computes masks for one grammar; it belongs to one
+ * thread, may serve any number of texts, and keeps what it found: for a place inside a string (or a rule) the tokens
+ * that stay inside never depend on what stands around it, and the few that leave it are looked at by what follows. Its
+ * caches have a ceiling and are dropped whole when they reach it.
  * Exact: a bit is set if and only if fh_matcher_accept would take the token's bytes. Tokens without bytes and control
  * tokens are never allowed; end tokens are allowed where the text may end. */
 #ifndef FH_TEXT_MASK_H
@@ -12,10 +12,10 @@
 
 #include "text/grammar.h"
 
-typedef enum fh_mask_kind { FH_MASK_TEXT, FH_MASK_CONTROL, FH_MASK_END } fh_mask_kind;
+typedef enum fh_mask_piece_kind { FH_MASK_TEXT, FH_MASK_CONTROL, FH_MASK_END } fh_mask_piece_kind;
 
 typedef struct fh_mask_vocab fh_mask_vocab;
-/* piece[id]: the bytes that token id stands for, copied; kind[id]: an fh_mask_kind. */
+/* piece[id]: the bytes that token id stands for, copied; kind[id]: an fh_mask_piece_kind. */
 FH_MUST_USE fh_status fh_mask_vocab_new(fh_mask_vocab **out, const fh_str *piece, const uint8_t *kind, size_t n,
                                         fh_err *err);
 void fh_mask_vocab_free(fh_mask_vocab *v);          /* NULL is fine */

@@ -16,15 +16,12 @@ static int by_text(const void *a, const void *b) {
 }
 
 void fh_mtree_release(fh_mtree *t) {
-    fh_free(t->byte);
-    fh_free(t->plain);
-    fh_free(t->span);
-    fh_free(t->item_at);
+    fh_free(t->node);
     fh_free(t->item);
     *t = (fh_mtree){0};
 }
 
-size_t fh_mtree_bytes(const fh_mtree *t) { return (size_t)t->n_node * 10 + (size_t)t->n_item * 4; }
+size_t fh_mtree_bytes(const fh_mtree *t) { return (size_t)t->n_node * sizeof *t->node + (size_t)t->n_item * 4; }
 
 static size_t common(fh_str a, fh_str b) {
     size_t n = 0;
@@ -32,13 +29,20 @@ static size_t common(fh_str a, fh_str b) {
     return n;
 }
 
-static bool is_plain(uint8_t b) { return b >= 0x20 && b < 0x7F && b != '"' && b != '\\'; }
-
-static void find_plain(fh_mtree *t) {
-    for (uint32_t i = t->n_node; i-- > 0;) {
-        t->plain[i] = 1;
-        for (uint32_t c = i + 1; c < i + t->span[i]; c += t->span[c]) t->plain[i] &= t->plain[c] & is_plain(t->byte[c]);
+/* Down with each node's own class, then up with what is below. open: room for the way down. */
+static void find_held(fh_mtree *t, uint32_t *open, uint32_t *sub, uint32_t *within) {
+    uint32_t d = 0;
+    open[0] = t->n_node;
+    sub[0] = within[0] = 0;
+    for (uint32_t i = 1; i < t->n_node; i++) {
+        while (i >= open[d]) d--;
+        sub[d + 1] = sub[d];
+        within[d + 1] = within[d];
+        t->node[i].held = fh_class_of_next(&sub[d + 1], &within[d + 1], t->node[i].byte);
+        open[++d] = i + t->node[i].span;
     }
+    for (uint32_t i = t->n_node; i-- > 0;)
+        for (uint32_t c = i + 1; c < i + t->node[i].span; c += t->node[c].span) t->node[i].held |= t->node[c].held;
 }
 
 bool fh_mtree_build(fh_mtree *t, fh_mtail *tail, uint32_t n) {
@@ -53,14 +57,11 @@ bool fh_mtree_build(fh_mtree *t, fh_mtail *tail, uint32_t n) {
         before = tail[i].text;
     }
     if (nodes > UINT32_MAX / 2) return false;
-    t->byte = fh_alloc_zero(nodes, 1);
-    t->plain = fh_alloc_zero(nodes, 1);
-    t->span = fh_alloc_zero(nodes, sizeof *t->span);
-    t->item_at = fh_alloc_zero(nodes + 1, sizeof *t->item_at);
+    t->node = fh_alloc_zero(nodes + 1, sizeof *t->node);
     t->item = fh_alloc_zero(n, sizeof *t->item);
-    uint32_t *open = fh_alloc_zero(depth + 1, sizeof *open); /* the node at each depth of the path */
+    uint32_t *open = fh_alloc_zero(3 * (depth + 2), sizeof *open); /* the node at each depth of the path */
     t->depth = (uint32_t)depth;
-    if (!t->byte || !t->plain || !t->span || !t->item_at || !t->item || !open) {
+    if (!t->node || !t->item || !open) {
         fh_free(open);
         fh_mtree_release(t);
         return false;
@@ -70,20 +71,20 @@ bool fh_mtree_build(fh_mtree *t, fh_mtail *tail, uint32_t n) {
     t->n_node = 1;
     for (uint32_t i = 0; i < n; i++) {
         size_t keep = common(before, tail[i].text);
-        for (; d > keep; d--) t->span[open[d]] = t->n_node - open[d];
+        for (; d > keep; d--) t->node[open[d]].span = t->n_node - open[d];
         while (d < tail[i].text.len) {
             uint32_t node = t->n_node++;
-            t->byte[node] = (uint8_t)tail[i].text.ptr[d];
-            t->item_at[node] = t->n_item;
+            t->node[node].byte = (uint8_t)tail[i].text.ptr[d];
+            t->node[node].item_at = t->n_item;
             open[++d] = node;
         }
         t->item[t->n_item++] = tail[i].item;
         before = tail[i].text;
     }
-    for (; d > 0; d--) t->span[open[d]] = t->n_node - open[d];
-    t->span[0] = t->n_node;
-    t->item_at[t->n_node] = t->n_item;
-    find_plain(t);
+    for (; d > 0; d--) t->node[open[d]].span = t->n_node - open[d];
+    t->node[0].span = t->n_node;
+    t->node[t->n_node].item_at = t->n_item;
+    find_held(t, open, open + depth + 2, open + 2 * (depth + 2));
     fh_free(open);
     return true;
 }
@@ -103,9 +104,14 @@ void fh_mplace_release(fh_mplace *p) {
     fh_free(p->long_length);
     fh_free(p->need_id);
     fh_free(p->need);
+    fh_free(p->leave_node);
+    fh_free(p->leave_of);
+    fh_free(p->leave_q);
+    fh_free(p->leave_first);
     p->exit = NULL;
     p->n_exit = 0;
-    p->need_id = p->need = NULL;
+    p->need_id = p->need = p->leave_node = p->leave_q = p->leave_first = NULL;
+    p->leave_of = NULL;
     p->bits = p->id = p->by_length = p->long_id = p->long_length = NULL;
 }
 
@@ -127,7 +133,7 @@ static bool more_tails(fh_mask *k) {
 /* All tokens at or below a node leave the place in state q with what follows their first `depth` bytes. */
 static bool add_tails(fh_mask *k, fh_mplace *p, uint32_t node, uint32_t depth, uint32_t q, uint32_t length) {
     const fh_mtree *t = &k->v->tree;
-    for (uint32_t i = t->item_at[node]; i < t->item_at[node + t->span[node]]; i++) {
+    for (uint32_t i = t->node[node].item_at; i < t->node[node + t->node[node].span].item_at; i++) {
         if (k->n_tail >= MAX_TAILS) {
             p->unusable = true;
             return true;
@@ -143,52 +149,34 @@ static bool add_tails(fh_mask *k, fh_mplace *p, uint32_t node, uint32_t depth, u
 }
 
 /* One byte inside the place: false when it is dead or left there; then *left says which. */
-static bool place_step(const fh_mask *k, const fh_mplace *p, fh_gthread *t, uint8_t b, bool *left) {
-    *left = false;
-    if (p->rule == FH_NONE) {
-        const fh_gstr any = {p->of, 0, FH_ENDLESS - 1, NULL}; /* a bound, so that code points are counted */
-        uint32_t q = t->q, count = t->count;
-        fh_gmove r = fh_gstr_step(&any, t, b);
-        if (p->of && t->sub == 0 && r == FH_GMOVE_STAY) t->count = count + 1;
-        if (r == FH_GMOVE_CLOSE) t->q = q;
-        *left = r == FH_GMOVE_CLOSE;
-        return r == FH_GMOVE_STAY;
-    }
-    const fh_auto *a = k->g->rule[p->rule].r.a;
-    fh_gcps c = {.cp = b};
-    fh_gread r = t->sub == 0 && b < 0x80 ? FH_GREAD_CP : fh_gread_utf8(&t->sub, b, &c);
-    if (r == FH_GREAD_PART) return fh_gread_live(a, t->q, &c);
-    if (r != FH_GREAD_CP) return false;
-    t->q = fh_auto_step(a, t->q, c.cp);
-    return t->q != FH_AUTO_DEAD;
+static bool place_step(const fh_mplace *p, fh_gthread *t, uint8_t b, bool *left) {
+    const fh_gstr any = {p->of, 0, FH_ENDLESS - 1, NULL}; /* a bound, so that code points are counted */
+    uint32_t q = t->q, count = t->count;
+    fh_gmove r = fh_gstr_step(&any, t, b);
+    if (p->of && t->sub == 0 && r == FH_GMOVE_STAY) t->count = count + 1;
+    if (r == FH_GMOVE_CLOSE) t->q = q;
+    *left = r == FH_GMOVE_CLOSE;
+    return r == FH_GMOVE_STAY;
 }
 
-/* Where a rule may be left at a node: the children whose byte may then come. */
-static bool rule_tails(fh_mask *k, fh_mplace *p, uint32_t node, uint32_t depth, const fh_gthread *t) {
-    const fh_mtree *tree = &k->v->tree;
-    const uint8_t *may = k->g->rule[p->rule].leave[t->q];
-    for (uint32_t c = node + 1; c < node + tree->span[node]; c += tree->span[c])
-        if (may[tree->byte[c] >> 3] >> (tree->byte[c] & 7) & 1 && !add_tails(k, p, c, depth, t->q, 0)) return false;
-    return true;
+/* Classes any text of which stays; where it matters how far the end is then, only those that lead from q to q. */
+static uint32_t loop_of(const fh_mplace *p, uint32_t q) {
+    const fh_auto *a = p->of;
+    if (p->distance && fh_auto_step(a, q, 'a') != q) return 0;
+    return !a ? FH_CLASS_STRING : a->loop ? a->loop[q] & FH_CLASS_STRING : 0;
 }
 
-/* Do all plain characters lead from q to q, with nothing else to do there? Then so do all plain texts. */
-static bool is_loop(const fh_mask *k, const fh_mplace *p, uint32_t q) {
-    const fh_auto *a = p->rule != FH_NONE ? k->g->rule[p->rule].r.a : p->of;
-    for (uint32_t b = 0x20; b < 0x7F; b++) {
-        if (!is_plain((uint8_t)b)) continue;
-        if (a && fh_auto_step(a, q, b) != q) return false;
-        if (p->rule != FH_NONE && k->g->rule[p->rule].leave[q][b >> 3] >> (b & 7) & 1) return false;
-    }
-    return true;
-}
-
-/* All tokens below a node stay, having read `count` code points down to it and only plain ones after that. */
+/* All tokens at or below a node stay; `count` code points are read before it. */
 static void stay_below(const fh_mask *k, uint32_t node, uint32_t depth, uint32_t count, uint32_t more, uint32_t *stay,
                        uint32_t *n_stay) {
     const fh_mtree *t = &k->v->tree;
-    for (uint32_t j = t->item_at[node]; j < t->item_at[node + t->span[node]]; j++, ++*n_stay)
-        stay[t->item[j]] = 1 + count + (uint32_t)k->v->piece[t->item[j]].len - depth + more;
+    bool ascii = !(t->node[node].held & (FH_CLASS_C2 | FH_CLASS_E2 | FH_CLASS_WIDE));
+    for (uint32_t j = t->node[node].item_at; j < t->node[node + t->node[node].span].item_at; j++, ++*n_stay) {
+        fh_str s = fh_str_drop(k->v->piece[t->item[j]], depth);
+        uint32_t n = (uint32_t)s.len;
+        for (size_t i = 0; !ascii && i < s.len; i++) n -= ((uint8_t)s.ptr[i] & 0xC0) == 0x80;
+        stay[t->item[j]] = 1 + count + n + more;
+    }
 }
 
 /* Code points from here to the nearest end, beyond the one that may be incomplete. */
@@ -205,8 +193,6 @@ static bool walk_place(fh_mask *k, fh_mplace *p, uint32_t *stay, uint32_t *n_sta
     const fh_mtree *tree = &k->v->tree;
     fh_gthread *at = k->local;
     uint32_t depth = 0, *end = k->end;
-    uint32_t known_q = FH_NONE;
-    bool known_loop = false;
     at[0] = (fh_gthread){.q = p->q, .sub = p->sub};
     end[0] = tree->n_node;
     for (uint32_t i = 1; i < tree->n_node;) {
@@ -214,27 +200,22 @@ static bool walk_place(fh_mask *k, fh_mplace *p, uint32_t *stay, uint32_t *n_sta
         while (i >= end[depth]) depth--;
         fh_gthread t = at[depth];
         k->stats.steps++;
-        if (!place_step(k, p, &t, tree->byte[i], &left)) {
-            if (left && !add_tails(k, p, i, depth + 1, p->key ? t.q : 0, t.count)) return false;
-            i += tree->span[i];
+        if (t.sub == 0 && !(tree->node[i].held & ~loop_of(p, t.q))) {
+            stay_below(k, i, depth, t.count, p->distance ? p->distance[t.q] : 0, stay, n_stay);
+            i += tree->node[i].span;
             continue;
         }
-        uint32_t more = p->distance ? further(p, &at[depth], &t, tree->byte[i]) : 0;
-        if (tree->plain[i] && t.sub == 0) {
-            if (t.q != known_q) known_loop = is_loop(k, p, t.q);
-            known_q = t.q;
-            if (known_loop) {
-                stay_below(k, i, depth + 1, t.count, more, stay, n_stay);
-                i += tree->span[i];
-                continue;
-            }
+        if (!place_step(p, &t, tree->node[i].byte, &left)) {
+            if (left && !add_tails(k, p, i, depth + 1, p->key ? t.q : 0, t.count)) return false;
+            i += tree->node[i].span;
+            continue;
         }
-        for (uint32_t j = tree->item_at[i]; j < tree->item_at[i + 1]; j++, ++*n_stay)
+        uint32_t more = p->distance ? further(p, &at[depth], &t, tree->node[i].byte) : 0;
+        for (uint32_t j = tree->node[i].item_at; j < tree->node[i + 1].item_at; j++, ++*n_stay)
             stay[tree->item[j]] = 1 + t.count + (t.sub != 0) + more;
-        if (p->rule != FH_NONE && t.sub == 0 && tree->span[i] > 1 && !rule_tails(k, p, i, depth + 1, &t)) return false;
         if (p->unusable) return true;
         at[++depth] = t;
-        end[depth] = i + tree->span[i];
+        end[depth] = i + tree->node[i].span;
         i++;
     }
     return true;
@@ -325,6 +306,7 @@ static bool make_needs(const fh_mask *k, fh_mplace *p, const uint32_t *stay, uin
 }
 
 bool fh_mplace_make(fh_mask *k, fh_mplace *p) {
+    if (p->rule != FH_NONE) return fh_mrule_place(k, p);
     uint32_t n_stay = 0, *stay = fh_alloc_zero((size_t)k->v->n + 1, sizeof *stay);
     k->n_tail = 0;
     p->bytes = sizeof *p;
@@ -344,7 +326,7 @@ bool fh_mplace_make(fh_mask *k, fh_mplace *p) {
         else p->bits = bits;
         p->bytes += (size_t)(few ? n_stay : k->v->words) * 4;
     }
-    if (ok && !p->of && p->rule == FH_NONE && p->sub == 0) ok = make_lengths(k, p, stay);
+    if (ok && !p->of && p->sub == 0) ok = make_lengths(k, p, stay);
     if (ok && !p->unusable && p->distance) ok = make_needs(k, p, stay, n_stay);
     fh_free(stay);
     if (!ok) fh_mplace_release(p);

@@ -28,8 +28,7 @@ enum {
     FH_REPLY_STRAY = 64        /* text between calls that belongs to none; it is in the answer */
 };
 
-/* Texts are valid during the call only. Whole characters, unless the model wrote none; known limit: where a call breaks
- * off malformed inside a character, its text may come in two events that split it. */
+/* Texts are valid during the call only; whole characters, unless the model wrote none. */
 typedef struct fh_reply_event {
     fh_reply_kind kind;
     uint32_t call; /* index, from 0 */

@@ -203,11 +203,18 @@ static fh_status quoted_value(fh_reply *r, fh_scan_end *end, bool *wait, fh_err 
     return FH_OK;
 }
 
+/* Bytes at the end of s that may be the first of `with`. Only those wait: a text that is cut here loses nothing. */
+static size_t begun(fh_str s, fh_str with) {
+    size_t n = FH_MIN(s.len, with.len - 1);
+    while (n > 0 && memcmp(s.ptr + s.len - n, with.ptr, n) != 0) n--;
+    return n;
+}
+
 static fh_status quoted_string(fh_reply *r, bool *wait, fh_err *err) {
     fh_str quote = fh_str_of(r->m->quote);
     const char *from = (const char *)r->in.ptr + r->pos;
     const char *hit = memmem(from, r->in.len - r->pos, quote.ptr, quote.len);
-    size_t n = hit ? (size_t)(hit - from) : r->in.len - r->pos - FH_MIN(r->in.len - r->pos, quote.len - 1);
+    size_t n = hit ? (size_t)(hit - from) : r->in.len - r->pos - begun((fh_str){from, r->in.len - r->pos}, quote);
     size_t take = fh_reply_allow(r, n, r->c.taken, r->opt.max_args);
     fh_json_escape(&r->args, (fh_str){from, take});
     r->c.taken += take;

@@ -59,7 +59,7 @@ bool fh_template_uses(const fh_template *t, fh_str name) {
 /* ---- one render ---- */
 
 static fh_status start(fh_jrun *r, const fh_template *t, size_t arg_bytes, const fh_template_now *now,
-                       const fh_template_budget *budget, fh_err *err) {
+                       const fh_template_budget *budget, fh_buf *out, fh_err *err) {
     fh_template_budget b = budget ? *budget : (fh_template_budget){0};
     size_t input = t->source.len + arg_bytes, more;
     *r = (fh_jrun){.t = t, .now = now, .err = err};
@@ -74,6 +74,12 @@ static fh_status start(fh_jrun *r, const fh_template *t, size_t arg_bytes, const
     if (b.time_ms != UINT32_MAX) r->deadline_ns = fh_clock_ns() + (uint64_t)b.time_ms * 1000000u;
     fh_arena_init(&r->arena, b.memory_bytes);
     fh_buf_init(&r->out, b.output_bytes);
+    if (out->len == 0 && out->status == FH_OK && out->cap <= b.output_bytes) { /* the memory of the prompt before */
+        r->out.ptr = out->ptr;
+        r->out.cap = out->cap;
+        out->ptr = NULL;
+        out->cap = 0;
+    }
     /* Room for a usual prompt at once: growing from nothing took a tenth of the time. */
     if (fh_buf_extend(&r->out, FH_MIN(FH_MIN(input / 2, MAX_FIRST_ROOM), b.output_bytes))) r->out.len = 0;
     r->ctx = fh_jinja_alloc(r, t->n_name, sizeof *r->ctx);
@@ -144,7 +150,7 @@ static size_t bytes_of(const fh_template_arg *args, size_t n) {
 fh_status fh_template_render(const fh_template *t, const fh_template_arg *args, size_t n_arg,
                              const fh_template_now *now, const fh_template_budget *budget, fh_buf *out, fh_err *err) {
     fh_jrun r;
-    fh_status s = start(&r, t, bytes_of(args, n_arg), now, budget, err);
+    fh_status s = start(&r, t, bytes_of(args, n_arg), now, budget, out, err);
     if (s == FH_OK && (!set_args(&r, args, n_arg) || !fh_jinja_run(&r))) s = why(&r);
     if (s == FH_OK) {
         hand_over(&r, out);
@@ -280,7 +286,7 @@ fh_status fh_template_render_chat(const fh_template *t, const fh_template_chat *
         return fh_fail(err, FH_ERR_USAGE, "template: the further arguments must be an object");
     size_t bytes = fh_jinja_json_bytes(c->messages) + fh_jinja_json_bytes(c->tools) +
                    fh_jinja_json_bytes(c->documents) + fh_jinja_json_bytes(c->kwargs) + bytes_of(c->more, c->n_more);
-    fh_status s = start(&r, t, bytes, c->now, c->budget, err);
+    fh_status s = start(&r, t, bytes, c->now, c->budget, out, err);
     if (s == FH_OK && (!set_chat(&r, c, &text) || !fh_jinja_run(&r))) s = why(&r);
     if (s == FH_OK && c->continue_final_message && !cut_at_tag(&r, text)) s = why(&r);
     if (s == FH_OK) {

@@ -1,21 +1,63 @@
 #!/usr/bin/env python3
 # tests/e2e/schema_suite.py - an instance is accepted by the compiled schema exactly if it is valid; jsonschema judges.
 # SPDX-License-Identifier: Apache-2.0
-"""schema_suite.py BINARY [--schemas N] [--seed N] [--suite DIR]
+"""schema_suite.py BINARY [--schemas N] [--seed N] [--suite DIR | --fetch DIR]
 
 Three parts, each with its counts:
  1. random schemas over all supported keywords, with instances made to fit, to miss, and at random, in four spellings;
  2. with --suite: the JSON-Schema-Test-Suite's draft2020-12 folder (jsonschema's sdist carries it under json/tests);
+    with --fetch: the same, and the judge with what it needs, fetched once by pip from PyPI into DIR and left there;
  3. large schemas: 100 of more than 200 properties with deep references, compiled within 250 ms of CPU each.
 What is refused is printed with its reason and how often; what is known to differ is listed and counted. Closing line:
 "N passed, N failed, N skipped"; exit 1 on any failure."""
 
-import argparse, collections, glob, json, os, random, re, resource, subprocess, sys, tempfile
+import argparse, collections, glob, json, os, random, re, resource, subprocess, sys, tarfile, tempfile
 
-try:
-    import jsonschema
-except ImportError:
-    sys.exit("schema_suite.py needs the Python package jsonschema (4.26 was used)")
+VERSION = "4.26.0"  # of jsonschema: the judge, and the suite in its sdist
+JUDGE = ["jsonschema==" + VERSION, "rfc3339-validator==0.1.4", "jsonpointer==3.1.1"]
+jsonschema = None
+
+
+def load_judge():
+    global jsonschema
+    try:
+        import jsonschema
+    except ImportError:
+        sys.exit("schema_suite.py needs the Python package jsonschema (%s was used), or --fetch DIR" % VERSION)
+    checkers = jsonschema.Draft202012Validator.FORMAT_CHECKER.checkers
+    missing = [f for f in FORMATS if f not in checkers]
+    if missing:
+        sys.exit("schema_suite.py: the judge does not check these formats here: " + ", ".join(missing))
+
+
+def fetch(folder):
+    """The judge into folder/judge, the suite into folder/suite; gives the latter."""
+    judge, suite = os.path.join(folder, "judge-" + VERSION), os.path.join(folder, "suite-" + VERSION)
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+    if not os.path.isdir(judge):
+        with tempfile.TemporaryDirectory(dir=folder) as tmp:
+            subprocess.run(pip + ["install", "--target", tmp + "/judge"] + JUDGE, check=True)
+            os.rename(tmp + "/judge", judge)
+    if not os.path.isdir(suite):
+        with tempfile.TemporaryDirectory(dir=folder) as tmp:
+            sdist = ["download", "--no-deps", "--no-binary", ":all:", "--dest", tmp, JUDGE[0]]
+            subprocess.run(pip + sdist, check=True)
+            head = "jsonschema-%s/json/tests/draft2020-12/" % VERSION
+            with tarfile.open(glob.glob(tmp + "/*.tar.gz")[0]) as tar:
+                for member in tar:
+                    name = member.name[len(head):]
+                    if not member.isfile() or not member.name.startswith(head) or not re.fullmatch(r"[\w./-]+", name):
+                        continue
+                    if ".." in name:
+                        continue
+                    path = os.path.join(tmp, "suite", name)
+                    os.makedirs(os.path.dirname(path), exist_ok=True)
+                    with open(path, "wb") as f:
+                        f.write(tar.extractfile(member).read())
+            os.rename(tmp + "/suite", suite)
+    sys.path.insert(0, judge)
+    return suite
+
 
 # Known differences: (file, group or None, description or None) -> why.
 DIFFER = [
@@ -481,11 +523,12 @@ def suite(a, tmp):
                 else:
                     failed += 1
                     print("FAIL %s: %s: %s: %s is %s" % (name, g["description"], t["description"], s, o))
-    print("suite: %d groups, %d of them refused; %d texts as judged" % (groups, sum(refused.values()), passed))
+    print("suite: %d groups, %d of them excluded because the compiler refuses the schema; %d texts as judged"
+          % (groups, sum(refused.values()), passed))
     for (name, why), n in sorted(differ.items()):
         print("  differs %3d in %s: %s" % (n, name, why))
     for (name, why), n in sorted(refused.items()):
-        print("  refused %3d in %s: %s" % (n, name, why))
+        print("  excluded %3d in %s: %s" % (n, name, why))
     return passed, failed
 
 
@@ -550,12 +593,19 @@ def main():
     p.add_argument("--schemas", type=int, default=1000)
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--suite")
+    p.add_argument("--fetch")
     a = p.parse_args()
+    if a.fetch:
+        os.makedirs(a.fetch, exist_ok=True)
+        a.suite = fetch(a.fetch)
+    load_judge()
     passed = failed = 0
     with tempfile.TemporaryDirectory() as tmp:
         for part in [generated, large] + ([suite] if a.suite else []):
             ok, bad = part(a, tmp)
             passed, failed = passed + ok, failed + bad
+    if not a.suite:
+        print("skipped: the JSON-Schema-Test-Suite (no --suite, no --fetch)")
     print("%d passed, %d failed, %d skipped" % (passed, failed, 0 if a.suite else 1))
     sys.exit(1 if failed else 0)
 

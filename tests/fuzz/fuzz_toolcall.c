@@ -37,6 +37,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     FH_REQUIRE(reply_text_read(&cut, m, &opt, text, cut_as_told, &state, &err) == FH_OK);
     FH_REQUIRE(whole.n_call == whole.n_end && cut.n_call == cut.n_end);
     FH_REQUIRE(fh_str_eq(fh_buf_str(&whole.out), fh_buf_str(&cut.out)));
+    if (fh_utf8_valid(text)) FH_REQUIRE(!whole.half && !cut.half);
     fh_buf_release(&whole.out);
     fh_buf_release(&cut.out);
     fh_json_free(tools);

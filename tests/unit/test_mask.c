@@ -5,6 +5,7 @@
 #include "base/num.h"
 #include "base/rng.h"
 #include "test.h"
+#include "text/markup_grammar.h"
 #include "text/mask.h"
 #include "text/schema.h"
 
@@ -19,7 +20,9 @@ typedef struct vocab {
 static const char sample[] = "{\"name\": \"Ada \xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80\", \"na\": 1, \"names\":[1, 2.50, "
                              "-3e4, true, null],\n  \"k\": {\"k\":\"a\\u00e9\\ud83d\\ude00\\n\"}, "
                              "\"zip\":\"12345\",\"when\": \"2024-02-29\"} "
-                             "\":\"\",\"a\":1,\"b\":[[\"x\"]],\"n\":1,\"n\": ((a+b)*c)-(aa) abab ab c1,c22";
+                             "\":\"\",\"a\":1,\"b\":[[\"x\"]],\"n\":1,\"n\": ((a+b)*c)-(aa) abab ab c1,c22 - "
+                             "caf\xC3\xA9 \xE6\x9D\xB1\xE4\xBA\xAC \xC2\x85 "
+                             "\xE2\x80\xA8\n- x_1 = f(ab, 12);{y=a*(b+c);}// note \xE6\x9D\xB1\n";
 static const char *const hostile[] = {"\"",
                                       "\":",
                                       "\",",
@@ -42,6 +45,12 @@ static const char *const hostile[] = {"\"",
                                       "\n\n\n\n",
                                       "12345\"",
                                       "\"\"\"",
+                                      "[TOOL_CALLS]",
+                                      "[TOOL_CALLS][{\"name\": \"na\"",
+                                      ", \"arguments\": {\"",
+                                      "[na(k=\"",
+                                      "CALLS][{\"",
+                                      "}}]",
                                       "\":{\"",
                                       "\":null,\"",
                                       "name\":\"",
@@ -79,7 +88,7 @@ static const char json_rules[] = "root ::= v\nv ::= o | a | s | n | \"true\" | \
                                  "s ::= \"\\\"\" ([^\"\\\\\\x00-\\x1F] | \"\\\\\" ([\"\\\\/bfnrt] | \"u\" "
                                  "[0-9a-f]{4}))* \"\\\"\"\nn ::= \"-\"? [0-9]+ (\".\" [0-9]+)?\nw ::= [ \\n]*";
 
-enum { N_GRAMMAR = 12 };
+enum { N_GRAMMAR = 17 };
 
 static fh_grammar *make_grammar(int i) {
     static const char *const schemas[] = {
@@ -102,6 +111,12 @@ static fh_grammar *make_grammar(int i) {
     static const char *const gbnfs[] = {
         "root ::= e\ne ::= t ([-+*] t)*\nt ::= [abc]+ | \"(\" e \")\"",
         json_rules,
+        "root ::= (s w)*\ns ::= i w \"=\" w e \";\" | \"{\" (s w)* \"}\" | \"//\" [^\\n]* \"\\n\"\ne ::= t (w [-+*] w "
+        "t)*\n"
+        "t ::= i (\"(\" (e (\",\" w e)*)? \")\")? | [0-9]+ | \"(\" e \")\"\ni ::= [a-zA-Z_] [a-zA-Z0-9_]*\nw ::= [ "
+        "\\n]*",
+        "root ::= (\"-\" \" \" [^\\r\\n\\x85\\u2028\\u20AC]+ \"\\n\")+",
+        "root ::= (w \" \")* [\\u0080-\\uFFFF\\U0001F600]+\nw ::= [a-z\\u00e9]+ | \"[\" w \"]\"",
         "root ::= x*\nx ::= \"ab\" y | \"a\" y | \"c\" [0-9]{1,2}\ny ::= \"\" | x \",\"",
     };
     fh_grammar *g = NULL;
@@ -114,6 +129,16 @@ static fh_grammar *make_grammar(int i) {
         fh_json_free(doc);
     } else if (i < (int)(FH_COUNT(schemas) + FH_COUNT(gbnfs))) {
         CHECK_OK(fh_grammar_from_gbnf(&g, fh_str_of(gbnfs[(size_t)i - FH_COUNT(schemas)]), &err), err);
+    } else if (i <= N_GRAMMAR - 3) { /* rules that call into JSON, and a notation of their own */
+        static const char tools[] =
+            "[{\"name\":\"na\",\"parameters\":{\"type\":\"object\",\"properties\":{\"k\":{\"type\":\"string\"},\"zip\":"
+            "{\"type\":\"integer\"},\"names\":{\"type\":\"array\"}},\"required\":[\"k\"]}}]";
+        CHECK_OK(fh_json_parse(&doc, fh_str_of(tools), NULL, &err), err);
+        fh_call_rule rule = {.tools = fh_json_root(doc), .parallel = true};
+        const fh_markup *m = fh_markup_find(i == N_GRAMMAR - 4 ? FH_STR("mistral-list") : FH_STR("llama-4"));
+        rule.choice = i == N_GRAMMAR - 4 ? FH_CALL_AUTO : FH_CALL_REQUIRED;
+        CHECK_OK(fh_grammar_from_calls(&g, m, &rule, &(fh_grammar_options){.max_space = 2}, &err), err);
+        fh_json_free(doc);
     } else if (i == N_GRAMMAR - 2) {
         CHECK_OK(fh_grammar_from_json(&g, NULL, &err), err);
     } else {
