@@ -13,7 +13,8 @@
 enum {
     FH_CPU_ENTRIES = 256,  /* rows of a product that share one pass over the weights */
     FH_CPU_PAIRS = 64,     /* tokens times heads that share decoded keys */
-    FH_CPU_COLUMNS = 256,  /* of a transposed product at a time */
+    FH_CPU_COLUMNS = 128,  /* of a transposed product at a time, */
+    FH_CPU_ACROSS = 16,    /* for so many rows of input */
     FH_CPU_PIECE = 512,    /* columns of an elementwise op that are one unit of work */
     FH_CPU_CONV_PIECE = 16 /* channels at a time */
 };
@@ -34,7 +35,7 @@ typedef struct fh_cpu_worker {
     float *dot;              /* [FH_CPU_ENTRIES] */
     float *weights;          /* [weight_floats]: decoded rows */
     float *row;              /* a whole stored row, where a transposed product needs one; columns */
-    float *tile;             /* transposed: [FH_CPU_PAIRS, FH_CPU_COLUMNS] */
+    float *tile;             /* transposed: [FH_CPU_ACROSS, 16, FH_CPU_COLUMNS] */
     float *keys, *values;    /* [FH_REF_KEYS, k_width], [FH_REF_KEYS, v_width] */
     float *acc;              /* [FH_CPU_PAIRS, v_width] */
     fh_ref_softmax *softmax; /* [FH_CPU_PAIRS] */

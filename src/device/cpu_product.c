@@ -1,15 +1,24 @@
 /* device/cpu_product.c - products with matrices, stacks of heads and experts, and their adapters, on the CPU.
  * SPDX-License-Identifier: Apache-2.0
  * Rows of the matrices are what workers share out: a worker widens its rows once for up to FH_CPU_ENTRIES rows of
- * input. An element of the result is one dot product (kernel/ref_op_dot.h), or for a transposed matrix one sum in the
- * order of the columns, whoever computes it and with whatever else.
+ * input. An element of the result is one dot product (kernel/ref_op_dot.h), or the same sums for a transposed matrix,
+ * whoever computes it and with whatever else.
  * Adapters: row scales at once, since they need W x; B (A x) afterwards in pieces of sixteen ranks, for all rows of
  * the op together, each row with its own sequence's. */
 #include "device/cpu_part.h"
 
 #include "kernel/matrix_decode.h"
 
-enum { BLOCK = 16, RANKS = 16, RANKS_MOST = 256, FEW = 8, FEW_FLOATS = 8192, MANY_FLOATS = 65536, TILE = 16 };
+enum {
+    BLOCK = 16,
+    RANKS = 16,
+    RANKS_MOST = 256,
+    FEW = 8,
+    FEW_FLOATS = 8192,
+    MANY_FLOATS = 65536,
+    TILE = 16,
+    LANES = 16
+};
 
 typedef struct product {
     const fh_op *o;
@@ -33,6 +42,7 @@ void fh_cpu_size_products(const fh_plan *p, const fh_extent *ceiling, fh_cpu_siz
     s->weight_floats = FH_MAX(s->weight_floats, MANY_FLOATS);
     for (uint32_t i = 0; i < p->n_op; i++) {
         const fh_op *o = &p->op[i];
+        if (o->kind == FH_OP_ROPE) s->weight_floats = FH_MAX(s->weight_floats, p->rope[o->u.rope.rope].n_rot);
         if (o->kind == FH_OP_EMBED) s->weight_floats = FH_MAX(s->weight_floats, p->matrix[o->matrix].in);
         if (o->kind != FH_OP_MATMUL && o->kind != FH_OP_MATMUL_HEADS && o->kind != FH_OP_MATMUL_EXPERTS) continue;
         const fh_matrix *m = &p->matrix[o->matrix];
@@ -41,7 +51,7 @@ void fh_cpu_size_products(const fh_plan *p, const fh_extent *ceiling, fh_cpu_siz
         s->low_floats = FH_MAX(s->low_floats, ceiling->size[FH_DIM_TOKENS] * RANKS * 4);
         if (m->transposed) {
             s->row_floats = FH_MAX(s->row_floats, fh_matrix_row_floats(m) + FH_CPU_COLUMNS);
-            s->tile_floats = (uint64_t)FH_CPU_PAIRS * FH_CPU_COLUMNS;
+            s->tile_floats = (uint64_t)FH_CPU_ACROSS * LANES * FH_CPU_COLUMNS;
         }
         if (o->kind != FH_OP_MATMUL_HEADS && !fh_view_is_dense(o->in[0])) {
             s->pack_floats = FH_MAX(s->pack_floats, fh_value_rows(&p->value[o->in[0].value], ceiling) * m->in);
@@ -110,26 +120,37 @@ static void straight(const product *p, const fh_matrix *m, uint32_t mat, uint64_
     }
 }
 
+/* Sixteen partial sums here too, column k to sum k % 16: a matrix gives the same bits whichever way it is stored. */
+static void across_tile(const product *p, const fh_matrix *m, uint32_t mat, uint64_t r, uint64_t rows,
+                        const fh_cpu_entry *entry, size_t n, fh_cpu_worker *w) {
+    float column[FH_CPU_COLUMNS];
+    memset(w->tile, 0, n * LANES * FH_CPU_COLUMNS * sizeof *w->tile);
+    for (uint64_t k = 0; k < m->in; k++) {
+        fh_matrix_decode_col(m, mat, k, r, rows, w->row, column);
+        for (size_t i = 0; i < n; i++) {
+            fh_dot_best()->axpy(entry[i].x[k], column, w->tile + (i * LANES + k % LANES) * FH_CPU_COLUMNS,
+                                (size_t)rows);
+        }
+    }
+    for (size_t i = 0; i < n; i++) {
+        float *sum = w->tile + i * LANES * FH_CPU_COLUMNS;
+        for (size_t d = LANES / 2; d >= 1; d /= 2) {
+            for (size_t k = 0; k < d; k++) {
+                fh_dot_best()->axpy(1.0f, sum + (k + d) * FH_CPU_COLUMNS, sum + k * FH_CPU_COLUMNS, (size_t)rows);
+            }
+        }
+        for (uint64_t j = 0; j < rows; j++) {
+            entry[i].y[out_column(p, r + j)] = finish(p, &entry[i], mat, r + j, sum[j]);
+        }
+    }
+}
+
 static void across(const product *p, const fh_matrix *m, uint32_t mat, uint64_t r0, uint64_t r1, size_t n,
                    fh_cpu_worker *w) {
-    float column[FH_CPU_COLUMNS];
     for (uint64_t r = r0; r < r1; r += FH_CPU_COLUMNS) {
         const uint64_t rows = FH_MIN((uint64_t)FH_CPU_COLUMNS, r1 - r);
-        for (size_t at = 0; at < n; at += FH_CPU_PAIRS) {
-            const size_t tile = FH_MIN((size_t)FH_CPU_PAIRS, n - at);
-            memset(w->tile, 0, tile * FH_CPU_COLUMNS * sizeof *w->tile);
-            for (uint64_t k = 0; k < m->in; k++) {
-                fh_matrix_decode_col(m, mat, k, r, rows, w->row, column);
-                for (size_t i = 0; i < tile; i++) {
-                    fh_dot_best()->axpy(w->entry[at + i].x[k], column, w->tile + i * FH_CPU_COLUMNS, (size_t)rows);
-                }
-            }
-            for (size_t i = 0; i < tile; i++) {
-                const fh_cpu_entry *e = &w->entry[at + i];
-                for (uint64_t j = 0; j < rows; j++) {
-                    e->y[out_column(p, r + j)] = finish(p, e, mat, r + j, w->tile[i * FH_CPU_COLUMNS + j]);
-                }
-            }
+        for (size_t at = 0; at < n; at += FH_CPU_ACROSS) {
+            across_tile(p, m, mat, r, rows, w->entry + at, FH_MIN((size_t)FH_CPU_ACROSS, n - at), w);
         }
     }
 }

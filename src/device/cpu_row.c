@@ -127,7 +127,7 @@ void fh_cpu_run_rope(fh_exec *x, const fh_op *o, fh_cpu_worker *w) {
     for (uint64_t u = from; u < to; u++) {
         const uint64_t t = u / v.heads, h = u % v.heads;
         fh_ref_rope(rope->layout, o->u.rope.inverse, cos + t * pairs, sin + t * pairs,
-                    fh_cpu_row(x, &v, t) + h * v.stride, (size_t)pairs);
+                    fh_cpu_row(x, &v, t) + h * v.stride, (size_t)pairs, w->weights);
     }
 }
 

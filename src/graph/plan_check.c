@@ -306,9 +306,10 @@ static fh_status check_rope(const check *c) {
     const fh_rope_args *a = &c->o->u.rope;
     NEED(a->rope < c->p->n_rope, "its rotation is not in the plan's list");
     const fh_rope *r = &c->p->rope[a->rope];
-    NEED(r->layout <= FH_ROPE_HALVES && r->n_rot >= 2 && r->n_rot % 2 == 0 && r->n_rot <= MAX_WIDTH && r->freq != NULL,
+    NEED(r->layout <= FH_ROPE_SPLIT && r->n_rot >= 2 && r->n_rot % 2 == 0 && r->n_rot <= MAX_WIDTH && r->freq != NULL,
          "its rotation is wrong");
     NEED(is_real(r->magnitude) && (r->long_freq == NULL || is_real(r->long_magnitude)), "its rotation is wrong");
+    NEED(r->layout != FH_ROPE_SPLIT || !a->inverse, "what is split cannot be turned back");
     NEED(of_tokens(c, &c->o->in[0]), "it turns rows of tokens");
     NEED(c->o->in[0].width == r->n_rot, "it turns another number of columns");
     NEED(c->o->in[0].heads == c->o->out[0].heads && same_place(&c->o->in[0], &c->o->out[0]), "it works in place");

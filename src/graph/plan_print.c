@@ -89,7 +89,7 @@ static void print_route(const fh_route_args *a, fh_buf *out) {
 }
 
 static void print_args(const fh_plan *p, const fh_op *o, fh_buf *out) {
-    static const char *const NORM[] = {"rms", "layer", "l2"};
+    static const char *const NORM[] = {"rms", "layer", "l2"}, *const LAYOUT[] = {"pairs", "halves", "split"};
     switch (o->kind) {
     case FH_OP_EMBED:
         if (o->u.embed.from == FH_EMBED_POSITION) fh_buf_add_z(out, ", by position");
@@ -108,8 +108,7 @@ static void print_args(const fh_plan *p, const fh_op *o, fh_buf *out) {
     case FH_OP_MAP:
     case FH_OP_GLU: print_map(o->u.map.kind, o->u.map.c, o->u.map.limit, out); break;
     case FH_OP_ROPE:
-        fh_buf_printf(out, ", rope %u (%s, %u)%s", o->u.rope.rope,
-                      p->rope[o->u.rope.rope].layout == FH_ROPE_PAIRS ? "pairs" : "halves",
+        fh_buf_printf(out, ", rope %u (%s, %u)%s", o->u.rope.rope, LAYOUT[p->rope[o->u.rope.rope].layout],
                       p->rope[o->u.rope.rope].n_rot, o->u.rope.inverse ? ", inverse" : "");
         break;
     case FH_OP_ATTEND: print_attend(&o->u.attend, out); break;

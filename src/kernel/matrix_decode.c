@@ -7,8 +7,8 @@
 #include "kernel/weight_decode.h"
 
 static bool is_plain(const fh_weight *w) {
-    return w->packing == FH_PACK_NONE && w->scale == NULL && w->global == NULL && w->zero_kind == FH_ZERO_NONE && w->factor == 0.0f &&
-           fh_can_decode(w->codes->dtype);
+    return w->packing == FH_PACK_NONE && w->scale == NULL && w->global == NULL && w->zero_kind == FH_ZERO_NONE &&
+           w->factor == 0.0f && fh_can_decode(w->codes->dtype);
 }
 
 void fh_matrix_decode_rows(const fh_matrix *x, uint32_t m, uint64_t r, uint64_t n, float *dst) {

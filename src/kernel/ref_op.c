@@ -4,6 +4,7 @@
 #include "kernel/ref_op.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "kernel/ref_math.h"
 #include "kernel/ref_op_dot.h"
@@ -93,7 +94,8 @@ void fh_ref_map(fh_map_kind kind, float c, const float *x, float *y, size_t n) {
 void fh_ref_glu(fh_map_kind kind, float c, float limit, const float *g, bool one_gate, const float *u, float *y,
                 size_t n) {
     enum { PIECE = 64 };
-    const float cut_u = kind == FH_MAP_OAI_SWIGLU ? c : limit, one = kind == FH_MAP_OAI_SWIGLU ? 1.0f : 0.0f;
+    const bool oai = kind == FH_MAP_OAI_SWIGLU;
+    const float cut_u = oai && !(limit > 0 && limit < c) ? c : limit;
     float f[PIECE];
     for (size_t at = 0; at < n; at += PIECE) {
         const size_t m = n - at < PIECE ? n - at : PIECE;
@@ -110,14 +112,22 @@ void fh_ref_glu(fh_map_kind kind, float c, float limit, const float *g, bool one
         for (size_t i = 0; i < m; i++) {
             float v = u[at + i];
             if (cut_u > 0) v = at_most(at_least(v, -cut_u), cut_u);
-            if (one > 0) v = v + one;
+            if (oai) v = v + 1.0f;
             y[at + i] = f[i] * v;
         }
     }
 }
 
 /* ---- rotation ---- */
-void fh_ref_rope(fh_rope_layout layout, bool inverse, const float *cos, const float *sin, float *x, size_t n_pair) {
+void fh_ref_rope(fh_rope_layout layout, bool inverse, const float *cos, const float *sin, float *x, size_t n_pair,
+                 float *tmp) {
+    if (layout == FH_ROPE_SPLIT) {
+        memcpy(tmp, x, 2 * n_pair * sizeof *x);
+        for (size_t i = 0; i < n_pair; i++) {
+            x[i] = tmp[2 * i];
+            x[i + n_pair] = tmp[2 * i + 1];
+        }
+    }
     const size_t next = layout == FH_ROPE_PAIRS ? 1 : n_pair, step = layout == FH_ROPE_PAIRS ? 2 : 1;
     for (size_t i = 0; i < n_pair; i++) {
         const float a = x[i * step], b = x[i * step + next], s = inverse ? -sin[i] : sin[i];

@@ -23,8 +23,10 @@ void fh_ref_map(fh_map_kind kind, float c, const float *x, float *y, size_t n);
 void fh_ref_glu(fh_map_kind kind, float c, float limit, const float *g, bool one_gate, const float *u, float *y,
                 size_t n);
 
-/* Pairs (i, i + 1) or (i, i + n_pair) of x turned by angles whose cosines and sines are given. */
-void fh_ref_rope(fh_rope_layout layout, bool inverse, const float *cos, const float *sin, float *x, size_t n_pair);
+/* Pairs (2i, 2i + 1) or (i, i + n_pair) of x turned by angles whose cosines and sines are given. tmp: [2 n_pair], for
+ * SPLIT only. */
+void fh_ref_rope(fh_rope_layout layout, bool inverse, const float *cos, const float *sin, float *x, size_t n_pair,
+                 float *tmp);
 /* The angle is the f32 product of position and frequency; its cosine and sine are rounded before magnitude. */
 void fh_ref_rope_angles(uint32_t pos, const float *freq, float magnitude, size_t n_pair, float *cos, float *sin);
 

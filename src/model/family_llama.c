@@ -10,7 +10,7 @@ const fh_family fh_family_llama = {
     .gguf = "llama",
     .hf = "llama|mixtral|mistral",
     .hf_prefix = "model.|",
-    .rope_gguf = FH_ROPE_PAIRS,
+    .rope_gguf = FH_ROPE_SPLIT, /* pairs in, halves out: the same bits as from safetensors */
     .rope_hf = FH_ROPE_HALVES,
     .act = FH_MAP_SILU,
 };
