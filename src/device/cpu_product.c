@@ -5,7 +5,7 @@
  * whoever computes it and with whatever else.
  * Adapters: row scales at once, since they need W x; B (A x) afterwards in pieces of sixteen ranks, for all rows of
  * the op together, each row with its own sequence's. */
-#include "device/cpu_part.h"
+#include "device/cpu_product.h"
 
 #include "kernel/matrix_decode.h"
 
@@ -19,17 +19,6 @@ enum {
     TILE = 16,
     LANES = 16
 };
-
-typedef struct product {
-    const fh_op *o;
-    const fh_matrix *m; /* the model's */
-    fh_view in, out;
-    uint64_t n_item; /* rows of out */
-    const float *packed;
-    const int32_t *start, *list; /* experts: their items; else NULL */
-    uint32_t per_input;          /* experts: items that share a row of in */
-    bool heads;
-} product;
 
 /* ---- sizes ---- */
 /* Rows that adapters work on: one for each matrix that a row of the result meets. */
@@ -60,32 +49,18 @@ void fh_cpu_size_products(const fh_plan *p, const fh_extent *ceiling, fh_cpu_siz
 }
 
 /* ---- items ---- */
-static const float *item_x(const fh_exec *x, const product *p, uint64_t item, uint32_t mat) {
+const float *fh_cpu_product_x(const fh_exec *x, const fh_cpu_product *p, uint64_t item, uint32_t mat) {
     const uint64_t row = item / p->per_input;
     if (p->packed != NULL) return p->packed + row * p->m->in;
     return fh_cpu_row(x, &p->in, row) + (p->heads ? (size_t)mat * p->in.stride : 0);
 }
 
-static float *item_y(const fh_exec *x, const product *p, uint64_t item, uint32_t mat) {
+float *fh_cpu_product_y(const fh_exec *x, const fh_cpu_product *p, uint64_t item, uint32_t mat) {
     return fh_cpu_row(x, &p->out, item) + (p->heads ? (size_t)mat * p->out.stride : 0);
 }
 
-/* Where element r of a result lies behind item_y. */
-static size_t out_column(const product *p, uint64_t r) {
-    if (p->heads || p->out.heads == 1) return (size_t)r;
-    return (size_t)(r / p->out.width * p->out.stride + r % p->out.width);
-}
-
-static uint64_t items_of(const product *p, uint32_t mat) {
-    return p->start != NULL ? (uint64_t)(p->start[mat + 1] - p->start[mat]) : p->n_item;
-}
-
-static uint64_t item_of(const product *p, uint32_t mat, uint64_t i) {
-    return p->start != NULL ? (uint64_t)p->list[(uint64_t)p->start[mat] + i] : i;
-}
-
 /* ---- the product itself ---- */
-static float finish(const product *p, const fh_cpu_entry *e, uint32_t mat, uint64_t r, float wx) {
+float fh_cpu_product_finish(const fh_cpu_product *p, const fh_cpu_entry *e, uint32_t mat, uint64_t r, float wx) {
     float y = e->bias != NULL ? wx + e->bias[r] : wx;
     if (e->adapted == NULL) return y;
     for (uint32_t l = 0; l < e->adapted->n_lora; l++) {
@@ -95,7 +70,7 @@ static float finish(const product *p, const fh_cpu_entry *e, uint32_t mat, uint6
     return y;
 }
 
-static void straight(const product *p, const fh_matrix *m, uint32_t mat, uint64_t r0, uint64_t r1, size_t n,
+static void straight(const fh_cpu_product *p, const fh_matrix *m, uint32_t mat, uint64_t r0, uint64_t r1, size_t n,
                      fh_cpu_worker *w) {
     const uint64_t many = FH_MAX((n < FEW ? (uint64_t)FEW_FLOATS : MANY_FLOATS) / m->in, 1);
     for (size_t i = 0; i < n; i++) w->x[i] = w->entry[i].x;
@@ -109,11 +84,11 @@ static void straight(const product *p, const fh_matrix *m, uint32_t mat, uint64_
         for (size_t at = 0; at < n; at += TILE) { /* inputs that stay near while the rows go by */
             const size_t tile = FH_MIN((size_t)TILE, n - at);
             for (uint64_t j = 0; j < rows; j++) {
-                const size_t c = out_column(p, r + j);
+                const size_t c = fh_cpu_product_column(p, r + j);
                 fh_dot_best()->dots(weights + j * m->in, w->x + at, tile, (size_t)m->in, w->dot);
                 for (size_t i = 0; i < tile; i++) {
                     const fh_cpu_entry *e = &w->entry[at + i];
-                    e->y[c] = finish(p, e, mat, r + j, w->dot[i]);
+                    e->y[c] = fh_cpu_product_finish(p, e, mat, r + j, w->dot[i]);
                 }
             }
         }
@@ -121,7 +96,7 @@ static void straight(const product *p, const fh_matrix *m, uint32_t mat, uint64_
 }
 
 /* Sixteen partial sums here too, column k to sum k % 16: a matrix gives the same bits whichever way it is stored. */
-static void across_tile(const product *p, const fh_matrix *m, uint32_t mat, uint64_t r, uint64_t rows,
+static void across_tile(const fh_cpu_product *p, const fh_matrix *m, uint32_t mat, uint64_t r, uint64_t rows,
                         const fh_cpu_entry *entry, size_t n, fh_cpu_worker *w) {
     float column[FH_CPU_COLUMNS];
     memset(w->tile, 0, n * LANES * FH_CPU_COLUMNS * sizeof *w->tile);
@@ -140,12 +115,12 @@ static void across_tile(const product *p, const fh_matrix *m, uint32_t mat, uint
             }
         }
         for (uint64_t j = 0; j < rows; j++) {
-            entry[i].y[out_column(p, r + j)] = finish(p, &entry[i], mat, r + j, sum[j]);
+            entry[i].y[fh_cpu_product_column(p, r + j)] = fh_cpu_product_finish(p, &entry[i], mat, r + j, sum[j]);
         }
     }
 }
 
-static void across(const product *p, const fh_matrix *m, uint32_t mat, uint64_t r0, uint64_t r1, size_t n,
+static void across(const fh_cpu_product *p, const fh_matrix *m, uint32_t mat, uint64_t r0, uint64_t r1, size_t n,
                    fh_cpu_worker *w) {
     for (uint64_t r = r0; r < r1; r += FH_CPU_COLUMNS) {
         const uint64_t rows = FH_MIN((uint64_t)FH_CPU_COLUMNS, r1 - r);
@@ -156,18 +131,18 @@ static void across(const product *p, const fh_matrix *m, uint32_t mat, uint64_t 
 }
 
 /* All items of one matrix whose sequences have the same in its place (NULL: the model's own). */
-static void run_items(fh_exec *x, const product *p, uint32_t mat, const fh_matrix *instead, uint64_t r0, uint64_t r1,
-                      fh_cpu_worker *w) {
+static void run_items(fh_exec *x, const fh_cpu_product *p, uint32_t mat, const fh_matrix *instead, uint64_t r0,
+                      uint64_t r1, fh_cpu_worker *w) {
     const fh_matrix *m = instead != NULL ? instead : p->m;
-    const uint64_t n = items_of(p, mat);
+    const uint64_t n = fh_cpu_product_items(p, mat);
     size_t have = 0;
     for (uint64_t i = 0; i < n; i++) {
-        const uint64_t item = item_of(p, mat, i);
+        const uint64_t item = fh_cpu_product_item(p, mat, i);
         const fh_batch_seq *seq = x->adapted ? fh_cpu_seq_of(x, p->out.value, item) : NULL;
         const fh_adapted *a = fh_cpu_adapted(x, p->o, seq);
         if ((a != NULL ? a->instead : NULL) == instead) {
             const float *bias = fh_cpu_vector(x, p->o, 0, seq);
-            w->entry[have++] = (fh_cpu_entry){item_x(x, p, item, mat), item_y(x, p, item, mat),
+            w->entry[have++] = (fh_cpu_entry){fh_cpu_product_x(x, p, item, mat), fh_cpu_product_y(x, p, item, mat),
                                               bias != NULL ? bias + (p->start != NULL ? mat * m->out : 0) : NULL, a};
         }
         if (have == 0 || (have < FH_CPU_ENTRIES && i + 1 < n)) continue;
@@ -180,13 +155,13 @@ static void run_items(fh_exec *x, const product *p, uint32_t mat, const fh_matri
     }
 }
 
-static const fh_matrix *instead_of(const fh_exec *x, const product *p, uint32_t seq) {
+static const fh_matrix *instead_of(const fh_exec *x, const fh_cpu_product *p, uint32_t seq) {
     const fh_adapted *a = fh_cpu_adapted(x, p->o, &x->batch->seq[seq]);
     return a != NULL ? a->instead : NULL;
 }
 
-static void run_matrix(fh_exec *x, const product *p, uint32_t mat, uint64_t r0, uint64_t r1, fh_cpu_worker *w) {
-    run_items(x, p, mat, NULL, r0, r1, w);
+void fh_cpu_product_instead(fh_exec *x, const fh_cpu_product *p, uint32_t mat, uint64_t r0, uint64_t r1,
+                            fh_cpu_worker *w) {
     if (!x->adapted) return;
     for (uint32_t s = 0; s < x->batch->n_seq; s++) {
         const fh_matrix *m = instead_of(x, p, s);
@@ -196,19 +171,25 @@ static void run_matrix(fh_exec *x, const product *p, uint32_t mat, uint64_t r0, 
     }
 }
 
+static void run_matrix(fh_exec *x, const fh_cpu_product *p, uint32_t mat, uint64_t r0, uint64_t r1, fh_cpu_worker *w) {
+    run_items(x, p, mat, NULL, r0, r1, w);
+    fh_cpu_product_instead(x, p, mat, r0, r1, w);
+}
+
 /* Blocks of rows are weighed by the items that use them (and the widening, as if it were four more): a worker has
  * those that begin in its share of the whole weight. */
-static void run_shares(fh_exec *x, const product *p, fh_cpu_worker *w) {
-    const uint64_t block = p->m->transposed ? FH_CPU_COLUMNS : BLOCK, blocks = fh_ceil_div(p->m->out, block);
+void fh_cpu_product_share(fh_exec *x, const fh_cpu_product *p, uint64_t block, fh_cpu_rows_fn *fn, fh_cpu_worker *w) {
+    const uint64_t blocks = fh_ceil_div(p->m->out, block);
     uint64_t total = 0, pos = 0, from, to;
-    for (uint32_t m = 0; m < p->m->n_mat; m++) total += items_of(p, m) ? (items_of(p, m) + 4) * blocks : 0;
+    for (uint32_t m = 0; m < p->m->n_mat; m++)
+        total += fh_cpu_product_items(p, m) ? (fh_cpu_product_items(p, m) + 4) * blocks : 0;
     fh_cpu_share(w, total, &from, &to);
     for (uint32_t m = 0; m < p->m->n_mat; m++) {
-        const uint64_t items = items_of(p, m), cost = items + 4;
+        const uint64_t items = fh_cpu_product_items(p, m), cost = items + 4;
         if (items == 0) continue;
         const uint64_t b0 = from > pos ? FH_MIN(fh_ceil_div(from - pos, cost), blocks) : 0;
         const uint64_t b1 = to > pos ? FH_MIN(fh_ceil_div(to - pos, cost), blocks) : 0;
-        if (b0 < b1) run_matrix(x, p, m, b0 * block, FH_MIN(b1 * block, p->m->out), w);
+        if (b0 < b1) fn(x, p, m, b0 * block, FH_MIN(b1 * block, p->m->out), w);
         pos += cost * blocks;
     }
 }
@@ -240,7 +221,7 @@ static bool piece_at(const fh_adapted *a, uint32_t pass, uint32_t most, piece *o
 }
 
 /* Item and matrix of row `id` that adapters work on; mat only grows with id among experts. */
-static uint64_t locate(const product *p, uint64_t id, uint32_t *mat) {
+static uint64_t locate(const fh_cpu_product *p, uint64_t id, uint32_t *mat) {
     if (p->heads) {
         *mat = (uint32_t)(id % p->m->n_mat);
         return id / p->m->n_mat;
@@ -250,7 +231,7 @@ static uint64_t locate(const product *p, uint64_t id, uint32_t *mat) {
     return (uint64_t)p->list[id];
 }
 
-static void narrow(fh_exec *x, const product *p, uint64_t n, uint32_t pass, uint32_t most, fh_cpu_worker *w) {
+static void narrow(fh_exec *x, const fh_cpu_product *p, uint64_t n, uint32_t pass, uint32_t most, fh_cpu_worker *w) {
     uint64_t from, to;
     uint32_t mat = 0;
     piece q;
@@ -258,7 +239,7 @@ static void narrow(fh_exec *x, const product *p, uint64_t n, uint32_t pass, uint
     for (uint64_t id = from; id < to; id++) {
         const uint64_t item = locate(p, id, &mat);
         if (!piece_at(fh_cpu_adapted(x, p->o, fh_cpu_seq_of(x, p->out.value, item)), pass, most, &q)) continue;
-        const float *in = item_x(x, p, item, mat);
+        const float *in = fh_cpu_product_x(x, p, item, mat);
         for (uint32_t j = 0; j < q.n; j++) {
             const float *a = q.lora->a + ((uint64_t)mat * q.lora->r + q.from + j) * p->m->in;
             fh_dot_best()->dots(a, &in, 1, (size_t)p->m->in, x->low + id * most + j);
@@ -266,7 +247,7 @@ static void narrow(fh_exec *x, const product *p, uint64_t n, uint32_t pass, uint
     }
 }
 
-static void widen(fh_exec *x, const product *p, uint64_t n, uint32_t pass, uint32_t most, fh_cpu_worker *w) {
+static void widen(fh_exec *x, const fh_cpu_product *p, uint64_t n, uint32_t pass, uint32_t most, fh_cpu_worker *w) {
     uint64_t r0, r1;
     uint32_t mat = 0;
     piece q;
@@ -275,11 +256,11 @@ static void widen(fh_exec *x, const product *p, uint64_t n, uint32_t pass, uint3
         const uint64_t item = locate(p, id, &mat);
         if (!piece_at(fh_cpu_adapted(x, p->o, fh_cpu_seq_of(x, p->out.value, item)), pass, most, &q)) continue;
         const float *low = x->low + id * most;
-        float *y = item_y(x, p, item, mat);
+        float *y = fh_cpu_product_y(x, p, item, mat);
         for (uint64_t r = r0; r < r1; r++) {
             const uint64_t row = (uint64_t)mat * p->m->out + r;
             const float scale = q.lora->row_scale != NULL ? q.lora->scale * q.lora->row_scale[row] : q.lora->scale;
-            float *to = y + out_column(p, r), part;
+            float *to = y + fh_cpu_product_column(p, r), part;
             for (uint32_t j = 0; j < q.n; j += RANKS) {
                 const float *v = low + j;
                 fh_dot_best()->dots(q.lora->b + row * q.lora->r + q.from + j, &v, 1, FH_MIN((uint32_t)RANKS, q.n - j),
@@ -291,7 +272,8 @@ static void widen(fh_exec *x, const product *p, uint64_t n, uint32_t pass, uint3
     }
 }
 
-static void run_adapters(fh_exec *x, const product *p, fh_cpu_worker *w) {
+void fh_cpu_product_adapters(fh_exec *x, const fh_cpu_product *p, fh_cpu_worker *w) {
+    if (!x->adapted) return;
     const uint64_t n = p->n_item * (p->heads ? p->m->n_mat : 1);
     const uint64_t room = x->low_floats / low_rows(x->plan, p->o, &x->ceiling) / RANKS * RANKS;
     const uint32_t most = (uint32_t)FH_MIN(room, (uint64_t)RANKS_MOST);
@@ -310,7 +292,7 @@ static void run_adapters(fh_exec *x, const product *p, fh_cpu_worker *w) {
 
 /* ---- the op ---- */
 /* Inputs whose views have gaps are copied together first: dot products want them in one run. */
-static void pack(fh_exec *x, const product *p, fh_cpu_worker *w) {
+static void pack(fh_exec *x, const fh_cpu_product *p, fh_cpu_worker *w) {
     uint64_t from, to;
     fh_cpu_share(w, fh_cpu_rows(x, &p->in), &from, &to);
     for (uint64_t i = from; i < to; i++) {
@@ -323,14 +305,14 @@ static void pack(fh_exec *x, const product *p, fh_cpu_worker *w) {
     fh_pool_barrier(x->pool);
 }
 
-void fh_cpu_run_product(fh_exec *x, const fh_op *o, fh_cpu_worker *w) {
-    product p = {.o = o, .m = &x->plan->matrix[o->matrix], .in = o->in[0], .out = o->out[0], .per_input = 1};
+bool fh_cpu_product_begin(fh_exec *x, const fh_op *o, fh_cpu_product *out, fh_cpu_worker *w) {
+    fh_cpu_product p = {.o = o, .m = &x->plan->matrix[o->matrix], .in = o->in[0], .out = o->out[0], .per_input = 1};
     p.n_item = fh_cpu_rows(x, &p.out);
     p.heads = o->kind == FH_OP_MATMUL_HEADS;
-    if (p.n_item == 0) return;
+    if (p.n_item == 0) return false;
     if (p.heads) {
-        if (!fh_view_reshape(&p.in, p.m->n_mat, (uint32_t)p.m->in)) return;
-        if (!fh_view_reshape(&p.out, p.m->n_mat, (uint32_t)p.m->out)) return;
+        if (!fh_view_reshape(&p.in, p.m->n_mat, (uint32_t)p.m->in)) return false;
+        if (!fh_view_reshape(&p.out, p.m->n_mat, (uint32_t)p.m->out)) return false;
     } else if (!fh_view_is_dense(p.in)) {
         pack(x, &p, w);
         p.packed = x->pack;
@@ -340,6 +322,13 @@ void fh_cpu_run_product(fh_exec *x, const fh_op *o, fh_cpu_worker *w) {
         p.list = fh_cpu_ints(x, &o->in[2]);
         p.per_input = x->plan->value[p.out.value].per / x->plan->value[p.in.value].per;
     }
-    run_shares(x, &p, w);
-    if (x->adapted) run_adapters(x, &p, w);
+    *out = p;
+    return true;
+}
+
+void fh_cpu_run_product(fh_exec *x, const fh_op *o, fh_cpu_worker *w) {
+    fh_cpu_product p;
+    if (!fh_cpu_product_begin(x, o, &p, w)) return;
+    fh_cpu_product_share(x, &p, p.m->transposed ? FH_CPU_COLUMNS : BLOCK, run_matrix, w);
+    fh_cpu_product_adapters(x, &p, w);
 }
