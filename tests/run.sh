@@ -20,11 +20,16 @@ binary=build/$kind/freehold
 suite "build/$kind/fh-test" ${golden:+--data "$golden"}
 suite python3 tests/e2e/test_digests.py "$binary" tests/golden
 suite python3 tests/golden/check.py "$binary" tokenizers --data tests/golden
+suite python3 tests/golden/check.py "$binary" models gguf checkpoints types --data tests/golden
 suite python3 tests/e2e/test_show.py "$binary" tests/golden
 suite python3 tests/e2e/test_cli.py "$binary" tests/golden
 if [ -n "$golden" ]; then
     suite python3 tests/e2e/test_digests.py "$binary" "$golden"
     suite python3 tests/e2e/test_show.py "$binary" "$golden"
+    suite python3 tests/golden/check.py "$binary" models gguf checkpoints --data "$golden" --only "$(cat tests/golden/models.txt)"
+    suite python3 tests/golden/check.py "$binary" types samplers --data "$golden"
+    suite python3 tests/golden/check.py "$binary" adapters --data "$golden" --only "$(cat tests/golden/adapters.txt)"
+    suite python3 tests/e2e/test_engine.py "$binary" "$golden"
 else
     echo "the whole golden data is not here: its committed part in tests/golden was used"
 fi

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """tools/golden_subset.py SOURCE - copies the committed subset of the golden data into tests/golden.
 
-SOURCE is a folder with the whole data. The subset is small (under 12 MB) and enough for the required tests to run on a
+SOURCE is a folder with the whole data. The subset is small (under 16 MB) and enough for the required tests to run on a
 fresh clone; where the whole data is there, the tests use it too. Standard library only.
 """
 import json
@@ -13,7 +13,7 @@ TYPES = ["Q4_K_M", "Q3_K_M", "IQ1_M", "IQ2_XXS", "TQ1_0", "Q1_0"]
 GGUF = ["llama-sharded-00001-of-00003", "llama-sharded-00002-of-00003", "llama-sharded-00003-of-00003",
         "gpt-oss-mxfp4", "nvfp4-modelopt"]
 CHECKPOINTS = ["gptq-4bit-actorder", "awq-4bit", "nvfp4-ct", "fp8-block-edges", "gpt-oss-mxfp4"]
-MODELS = ["llama-sharded", "mm-gemma3"]
+MODELS = ["llama-sharded", "mm-gemma3", "deepseek-v3", "qwen35-moe", "bert", "t5", "qwen3-embedding", "bge-reranker"]
 TOKENIZERS = ["llama3", "qwen35", "o200k", "kimi", "deepseek-v3", "gemma4", "bert-uncased", "added-flags",
               "spm-bpe-llama", "spm-unigram-identity"]
 TRAIN = ["lora-llama3-attn", "dora-llama2"]
@@ -60,7 +60,7 @@ def main():
     (target / "check.py").chmod(0o755)
     total = sum(p.stat().st_size for p in target.rglob("*") if p.is_file())
     print(f"{total / 1e6:.1f} MB in {target}")
-    return total > 12e6
+    return total > 16e6
 
 
 sys.exit(main())

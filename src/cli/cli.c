@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/json.h"
 #include "base/num.h"
 
 static void print_usage(const fh_cli *cli, const fh_option *options, size_t n) {
@@ -18,11 +19,26 @@ static void print_usage(const fh_cli *cli, const fh_option *options, size_t n) {
         width = FH_MAX(width, strlen(options[i].name) + (options[i].arg ? strlen(options[i].arg) + 1 : 0));
     for (size_t i = 0; i < n; i++) {
         const char *arg = options[i].arg ? options[i].arg : "";
-        int pad = (int)(width - strlen(options[i].name) - (arg[0] ? 1 : 0));
-        fprintf(cli->out, "  %s%s%-*s  %s\n", options[i].name, arg[0] ? " " : "", pad, arg, options[i].help);
+        const char *space = arg[0] && options[i].kind != FH_OPTION_MAYBE ? " " : "";
+        int pad = (int)(width - strlen(options[i].name) - strlen(space));
+        fprintf(cli->out, "  %s%s%-*s  %s\n", options[i].name, space, pad, arg, options[i].help);
     }
     fprintf(cli->out, "  %-*s  %s\n", (int)width, "--json", "one JSON value instead of text (default: text)");
     fprintf(cli->out, "  %-*s  %s\n", (int)width, "--help", "this text");
+}
+
+/* As people type it: "0.8", ".5", "-1", "1e-3". */
+bool fh_cli_number(fh_str s, double *out) {
+    char text[64];
+    double v;
+    bool minus = fh_str_starts(s, "-");
+    if (minus || fh_str_starts(s, "+")) s = fh_str_drop(s, 1);
+    if (s.len == 0 || s.len > 60 || !((s.ptr[0] >= '0' && s.ptr[0] <= '9') || s.ptr[0] == '.')) return false;
+    while (s.len > 1 && s.ptr[0] == '0' && s.ptr[1] >= '0' && s.ptr[1] <= '9') s = fh_str_drop(s, 1);
+    snprintf(text, sizeof text, "%s%.*s", s.ptr[0] == '.' ? "0" : "", (int)s.len, s.ptr);
+    if (!fh_json_text_f64(fh_str_of(text), &v)) return false;
+    *out = minus ? -v : v;
+    return true;
 }
 
 static int wrong(const fh_cli *cli, const char *what, const char *subject) {
@@ -31,10 +47,26 @@ static int wrong(const fh_cli *cli, const char *what, const char *subject) {
     return fh_status_exit(FH_ERR_USAGE);
 }
 
-static bool set_option(const fh_option *o, const char *value) {
-    if (o->kind == FH_OPTION_TEXT) *(const char **)o->out = value;
-    if (o->kind == FH_OPTION_U64) return fh_str_u64(fh_str_of(value), (uint64_t *)o->out);
-    return true;
+/* NULL, or what is wrong with the value. */
+static const char *set_option(const fh_option *o, const char *value) {
+    double number;
+    fh_cli_list *list = o->out;
+    switch (o->kind) {
+    case FH_OPTION_FLAG: *(bool *)o->out = true; return NULL;
+    case FH_OPTION_MAYBE:
+    case FH_OPTION_TEXT: *(const char **)o->out = value; return NULL;
+    case FH_OPTION_U64:
+        return fh_str_u64(fh_str_of(value), (uint64_t *)o->out) ? NULL : "a whole number is wanted, not";
+    case FH_OPTION_F64:
+        if (!fh_cli_number(fh_str_of(value), &number)) return "a number is wanted, not";
+        *(double *)o->out = number;
+        return NULL;
+    case FH_OPTION_LIST:
+        if (list->n == FH_CLI_LIST_MOST) return "the option is repeated too often; the last was";
+        list->item[list->n++] = value;
+        return NULL;
+    }
+    return NULL;
 }
 
 /* "--name" or "--name=value" */
@@ -73,12 +105,17 @@ int fh_cli_parse(fh_cli *cli, const fh_option *options, size_t n, const char **p
         if (!o) return wrong(cli, "unknown option", a);
         if (o->kind == FH_OPTION_FLAG) {
             if (value) return wrong(cli, "this option takes no value:", a);
-            *(bool *)o->out = true;
+            (void)set_option(o, NULL);
+            continue;
+        }
+        if (o->kind == FH_OPTION_MAYBE) {
+            (void)set_option(o, value ? value : "");
             continue;
         }
         if (!value && i + 1 == cli->argc) return wrong(cli, "a value is missing after", a);
         if (!value) value = cli->argv[++i];
-        if (!set_option(o, value)) return wrong(cli, "a whole number is wanted, not", value);
+        const char *what = set_option(o, value);
+        if (what) return wrong(cli, what, value);
     }
     return 0;
 }

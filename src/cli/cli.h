@@ -20,12 +20,25 @@ typedef struct fh_cli {
     bool color; /* out is a terminal that wants it */
 } fh_cli;
 
-typedef enum fh_option_kind { FH_OPTION_FLAG, FH_OPTION_TEXT, FH_OPTION_U64 } fh_option_kind;
+typedef enum fh_option_kind {
+    FH_OPTION_FLAG,  /* bool */
+    FH_OPTION_TEXT,  /* const char * */
+    FH_OPTION_U64,   /* uint64_t */
+    FH_OPTION_F64,   /* double, finite */
+    FH_OPTION_MAYBE, /* const char *: "--name" gives "", "--name=value" the value */
+    FH_OPTION_LIST   /* fh_cli_list: the option may be repeated, all values are kept in order */
+} fh_option_kind;
+
+#define FH_CLI_LIST_MOST 256
+typedef struct fh_cli_list {
+    const char *item[FH_CLI_LIST_MOST]; /* [n], borrowed from the command line */
+    size_t n;
+} fh_cli_list;
 
 typedef struct fh_option {
     const char *name; /* "--tensors" */
     fh_option_kind kind;
-    void *out;        /* bool *, const char ** or uint64_t * */
+    void *out;        /* a pointer to what the kind says */
     const char *arg;  /* "N", shown in the help; NULL for flags */
     const char *help; /* states the default */
 } fh_option;
@@ -35,6 +48,8 @@ typedef struct fh_option {
 /* Reads options and up to max_pos positional arguments; --json and --help work everywhere. Everything after "--" is
  * positional. Returns 0 to go on, FH_CLI_STOP after --help, or 2 after printing what is wrong. */
 int fh_cli_parse(fh_cli *cli, const fh_option *options, size_t n, const char **positional, size_t max_pos);
+/* A finite number as people type it: "0.8", ".5", "-1". */
+bool fh_cli_number(fh_str s, double *out);
 /* Prints "freehold: <text>" and returns the exit code of the status. */
 int fh_cli_fail(const fh_cli *cli, const fh_err *err);
 /* Writes the buffer to out and reports a failed write (full disk, closed pipe). */

@@ -14,7 +14,8 @@
 #define MAX_OUTPUT ((size_t)1 << 30)
 
 typedef struct show_options {
-    bool tensors, metadata, digests, license, templ;
+    bool tensors, metadata, digests, license, templ, plan;
+    fh_model_options model; /* of --plan */
 } show_options;
 
 /* ---- the head, as rows of (label, value) ---- */
@@ -287,9 +288,13 @@ int fh_cmd_show(fh_cli *cli) {
         {"--digests", FH_OPTION_FLAG, &o.digests, NULL, "SHA-256 of every tensor's decoded f32 values (default: no)"},
         {"--license", FH_OPTION_FLAG, &o.license, NULL, "only the licence text (default: no)"},
         {"--template", FH_OPTION_FLAG, &o.templ, NULL, "only the chat template (default: no)"},
+        {"--plan", FH_OPTION_FLAG, &o.plan, NULL,
+         "only what is computed for a token, its cost, and the memory foretold; with these: (default: no)"},
+        FH_MODEL_OPTION_ROWS(o.model),
     };
     int rc = fh_cli_parse(cli, options, FH_COUNT(options), &model, 1);
     if (rc) return rc == FH_CLI_STOP ? 0 : rc;
+    if (o.plan) return fh_show_plan(cli, model, &o.model);
     fh_err err = {0};
     fh_location at;
     fh_bundle *b = NULL;

@@ -20,7 +20,8 @@
 #define TIME_MS 10000
 
 typedef struct template_options {
-    const char *template_path, *builtin, *input, *messages, *tools, *documents, *arg, *now, *bos, *eos;
+    const char *template_path, *builtin, *input, *messages, *tools, *documents, *now, *bos, *eos;
+    fh_cli_list args; /* K=V */
     bool no_prompt, resume, variables;
 } template_options;
 
@@ -166,8 +167,7 @@ static void put_value(fh_json_writer *w, fh_buf *to, fh_str value) {
     }
 }
 
-/* The option table keeps the last --arg only; all of them are read from the command line itself. */
-static fh_status gather_args(const fh_cli *cli, held *h, fh_err *err) {
+static fh_status gather_args(const fh_cli *cli, held *h, const fh_cli_list *args, fh_err *err) {
     const fh_json_options opt = {.allow_duplicate_keys = true};
     fh_buf text;
     fh_json_writer w;
@@ -175,13 +175,9 @@ static fh_status gather_args(const fh_cli *cli, held *h, fh_err *err) {
     fh_buf_init(&text, MAX_FILE);
     fh_json_writer_init(&w, &text, false);
     fh_json_put_object(&w);
-    for (int i = 0; s == FH_OK && i < cli->argc && strcmp(cli->argv[i], "--") != 0; i++) {
-        const char *a = cli->argv[i];
-        fh_str pair;
+    for (size_t i = 0; i < args->n; i++) {
+        fh_str pair = fh_str_of(args->item[i]);
         size_t eq;
-        if (strncmp(a, "--arg=", 6) == 0) pair = fh_str_of(a + 6);
-        else if (strcmp(a, "--arg") == 0 && i + 1 < cli->argc) pair = fh_str_of(cli->argv[++i]);
-        else continue;
         if (!fh_str_find(pair, '=', &eq) || eq == 0) {
             s = fh_fail(err, FH_ERR_USAGE, "--arg wants NAME=VALUE, not '%.*s'", FH_STR_ARG(pair));
             break;
@@ -262,7 +258,7 @@ static fh_status render(const fh_cli *cli, held *h, const template_options *o, f
         return FH_OK;
     }
     FH_TRY(set_chat(h, o, &chat, err));
-    FH_TRY(gather_args(cli, h, err));
+    FH_TRY(gather_args(cli, h, &o->args, err));
     FH_TRY(set_now(o, h->input ? fh_json_root(h->input) : NULL, &now, err));
     chat.more = h->more;
     chat.n_more = h->n_more;
@@ -296,7 +292,7 @@ int fh_cmd_template(fh_cli *cli) {
          "JSON array of messages; - reads stdin (default: of --input)"},
         {"--tools", FH_OPTION_TEXT, &o.tools, "FILE", "JSON array of tools (default: none)"},
         {"--documents", FH_OPTION_TEXT, &o.documents, "FILE", "JSON array of documents (default: none)"},
-        {"--arg", FH_OPTION_TEXT, &o.arg, "K=V", "an argument, JSON or text; may be repeated (default: none)"},
+        {"--arg", FH_OPTION_LIST, &o.args, "K=V", "an argument, JSON or text; may be repeated (default: none)"},
         {"--now", FH_OPTION_TEXT, &o.now, "ISO", "the moment that the template sees (default: now, local time)"},
         {"--bos", FH_OPTION_TEXT, &o.bos, "TEXT", "bos_token (default: the model's)"},
         {"--eos", FH_OPTION_TEXT, &o.eos, "TEXT", "eos_token (default: the model's)"},

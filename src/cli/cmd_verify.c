@@ -1,4 +1,4 @@
-/* cli/cmd_verify.c - freehold verify, and freehold run while there is no engine.
+/* cli/cmd_verify.c - freehold verify: is every byte where it should be.
  * SPDX-License-Identifier: Apache-2.0
  * Exit 0: every question was answered with yes. 1: something is wrong, or could not be looked at. */
 #include "base/json.h"
@@ -108,19 +108,18 @@ static fh_status verify(fh_verify *v, const fh_cli *cli, const fh_bundle *b, fh_
     return st;
 }
 
-static int verify_model(fh_cli *cli, const char *model, bool introduce) {
+int fh_cmd_verify(fh_cli *cli) {
+    const char *model = NULL;
+    int rc = fh_cli_parse(cli, NULL, 0, &model, 1);
+    if (rc) return rc == FH_CLI_STOP ? 0 : rc;
     fh_err err = {0};
     fh_location at;
     fh_bundle *b = NULL;
     fh_verify v = {.n_file = 0};
     fh_buf out;
-    int rc;
     fh_buf_init(&out, MAX_OUTPUT);
     fh_status st = fh_locate(&at, model, &err);
     if (st == FH_OK) st = fh_location_open(&b, &at, &err);
-    if (st == FH_OK && introduce && fh_builtin_is_placeholder(b))
-        fprintf(cli->err, "freehold: there is no default model yet, so this works on a tiny one with random weights "
-                          "that the build made.\n");
     if (st == FH_OK) st = verify(&v, cli, b, &err);
     if (st == FH_OK) {
         if (cli->json) json_report(&out, &v, b, &at);
@@ -134,31 +133,4 @@ static int verify_model(fh_cli *cli, const char *model, bool introduce) {
     fh_verify_release(&v);
     fh_bundle_close(b);
     return rc;
-}
-
-int fh_cmd_verify(fh_cli *cli) {
-    const char *model = NULL;
-    int rc = fh_cli_parse(cli, NULL, 0, &model, 1);
-    if (rc) return rc == FH_CLI_STOP ? 0 : rc;
-    return verify_model(cli, model, false);
-}
-
-/* The main job will be talking to the model. Until the engine is there it is what can be done truthfully: open it in
- * place, say what it is, decode every weight. */
-int fh_cmd_run(fh_cli *cli) {
-    const char *model = NULL;
-    int rc = fh_cli_parse(cli, NULL, 0, &model, 1);
-    if (rc) return rc == FH_CLI_STOP ? 0 : rc;
-    fh_cli show = *cli;
-    show.command = "show";
-    show.argc = model ? 1 : 0;
-    char *argument[1];
-    if (model) argument[0] = cli->argv[0];
-    show.argv = argument;
-    if (!cli->json) {
-        rc = fh_cmd_show(&show);
-        if (rc) return rc;
-        fputc('\n', cli->out);
-    }
-    return verify_model(cli, model, true);
 }

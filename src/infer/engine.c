@@ -1,7 +1,7 @@
 /* infer/engine.c - engines: what they allocate, and what a session will take.
  * SPDX-License-Identifier: Apache-2.0
- * Ceilings are fixed when an engine is made. Plans whose masks look ahead need a sequence in one batch: their ceiling is
- * the model's context, which is what makes their scratch large (fh_engine_foretell says how large). */
+ * Ceilings are fixed when an engine is made. Plans whose masks look ahead need a sequence in one batch: their ceiling
+ * is the model's context, which is what makes their scratch large (fh_engine_foretell says how large). */
 #include "base/mem.h"
 #include "base/num.h"
 #include "infer/infer_part.h"
@@ -141,6 +141,11 @@ void fh_engine_free(fh_engine *e) {
 const fh_model *fh_engine_model(const fh_engine *e) { return e->src.model; }
 fh_exec *fh_engine_exec(fh_engine *e, fh_model_plan_kind kind) { return e->exec[kind]; }
 
+uint32_t fh_engine_width(const fh_engine *e, fh_export what) {
+    uint32_t v = e->src.step->exported[what];
+    return v == FH_NO_VALUE ? 0 : e->src.step->value[v].width;
+}
+
 fh_status fh_engine_check_tokens(const fh_engine *e, const uint32_t *token, uint32_t n, fh_err *err) {
     for (uint32_t i = 0; i < n && e->src.n_vocab; i++)
         if (token[i] >= e->src.n_vocab)
@@ -159,7 +164,7 @@ static uint64_t scratch_of(const fh_engine *e) {
 static uint64_t step_peak(const fh_engine *e, uint32_t n, uint64_t pages[FH_MAX_GROUPS]) {
     uint64_t peak = 0;
     for (uint32_t at = 0; at < n;) {
-        uint32_t end = at + fh_engine_portion(e, at, n - at, e->batch_most);
+        uint32_t end = at + fh_engine_portion(e, at, n - at, e->batch_most, 0);
         uint64_t sum = e->pages.bytes[FH_SLOT_GROUP];
         for (uint32_t g = 0; g < e->n_group; g++) {
             if (e->role[g] != FH_ROLE_STEP) continue;
@@ -174,6 +179,19 @@ static uint64_t step_peak(const fh_engine *e, uint32_t n, uint64_t pages[FH_MAX_
     return peak;
 }
 
+/* However n tokens come: full groups all of them, sliding ones their window and a batch, which ends at a page border
+ * where it is cut (fh_engine_portion). */
+static uint64_t step_most(const fh_engine *e, uint32_t n) {
+    uint64_t sum = n ? e->pages.bytes[FH_SLOT_GROUP] : 0;
+    for (uint32_t g = 0; g < e->n_group; g++) {
+        if (e->role[g] != FH_ROLE_STEP) continue;
+        uint64_t page = e->layout.page, w = e->window[g], count = fh_ceil_div(n, page);
+        uint64_t most = FH_MAX(fh_ceil_div(e->batch_most + w - 1, page), 1 + fh_ceil_div(w - 1, page));
+        sum += (w && !e->whole ? FH_MIN(count, most) : count) * e->layout.page_bytes[g];
+    }
+    return sum;
+}
+
 fh_engine_memory fh_engine_foretell(const fh_engine *e, uint32_t n_token, uint32_t n_input) {
     fh_engine_memory m = {
         .scratch = scratch_of(e), .slot_bytes = e->pages.bytes[FH_SLOT_GROUP], .kv_fell_back = e->fell_back};
@@ -186,6 +204,7 @@ fh_engine_memory fh_engine_foretell(const fh_engine *e, uint32_t n_token, uint32
         of[e->role[g]] += m.pages[g] * m.page_bytes[g];
     }
     m.state = of[FH_ROLE_CROSS] + FH_MAX(of[FH_ROLE_ENCODER], of[FH_ROLE_STEP]);
+    m.state_most = of[FH_ROLE_CROSS] + FH_MAX(of[FH_ROLE_ENCODER], step_most(e, n_token));
     return m;
 }
 

@@ -29,7 +29,8 @@ typedef struct fh_engine_options {
     uint32_t rows;        /* rows per step whose results may be asked for; 0: as batch */
     uint64_t memory_most; /* bytes of state pages, snapshots and slots; 0: no ceiling */
     uint64_t cache_most;  /* of these, bytes that no session holds; 0: memory_most, or 1 GiB where that is 0, too */
-    uint32_t snapshot;    /* recurrent models: tokens between snapshots, a multiple of page; 0: 256 */
+    uint32_t snapshot;    /* recurrent models: tokens between snapshots, a multiple of page; 0: 256. One more is taken
+                             at the last page border of every prompt that is longer than a page */
     bool exact, no_prefix_cache, keep_values;
 } fh_engine_options;
 
@@ -39,16 +40,20 @@ const fh_model *fh_engine_model(const fh_engine *e);
 /* The executor of the step (or encode) plan, for tracing and profiling. NULL where the model has no such plan. */
 fh_exec *fh_engine_exec(fh_engine *e, fh_model_plan_kind kind);
 
-/* What a session of n tokens takes, before any of it is allocated: its state at the most, when they are appended in
- * one step. (Sliding groups can take one page more when tokens come in other portions.) Encoder-decoder models: n_input
- * tokens through the encoder first; its own pages are given back after that. Headers of pages and the heap's own bytes
- * are not in it (pages.h), nor are snapshots: slot_bytes each, every `snapshot` tokens. */
+/* Columns of an exported row; 0 where the model does not give it. */
+uint32_t fh_engine_width(const fh_engine *e, fh_export what);
+
+/* What a session of n tokens takes, before any of it is allocated: exactly, when they are appended in one step by
+ * itself; and at the most, however they come (sliding groups hold their window and a batch, wherever these begin).
+ * Encoder-decoder models: n_input tokens through the encoder first; its own pages are given back after that. Headers of
+ * pages and the heap's own bytes are not in it (pages.h), nor are snapshots: slot_bytes each, every `snapshot` tokens. */
 typedef struct fh_engine_memory {
     uint64_t scratch; /* executors, once per engine */
     uint64_t page_bytes[FH_MAX_GROUPS];
-    uint64_t pages[FH_MAX_GROUPS]; /* at the most */
+    uint64_t pages[FH_MAX_GROUPS]; /* in one step */
     uint64_t slot_bytes;           /* recurrent state of one session */
-    uint64_t state;                /* the most that pages and slot take together */
+    uint64_t state;                /* what pages and slot take together, in one step */
+    uint64_t state_most;           /* and however the tokens come */
     bool kv_fell_back;             /* some rows are f16 because kv_type's block does not divide them */
 } fh_engine_memory;
 fh_engine_memory fh_engine_foretell(const fh_engine *e, uint32_t n_token, uint32_t n_input);
@@ -61,8 +66,9 @@ typedef struct fh_engine_usage {
 } fh_engine_usage;
 fh_engine_usage fh_engine_get_usage(const fh_engine *e);
 
-/* limit: tokens at most; 0: the model's context. adapters: borrowed, or NULL. salt: sessions share prefixes only with
- * an equal one. */
+/* limit: tokens at most; 0: the model's context. adapters: borrowed, or NULL. Sessions share prefixes only with equal
+ * salt and adapters, which are told apart by their address: where one may hold other adapters later, salts must
+ * differ. */
 FH_MUST_USE fh_status fh_session_new(fh_session **out, fh_engine *e, uint32_t limit, const fh_adapter_set *adapters,
                                      uint64_t salt, fh_err *err);
 void fh_session_free(fh_session *s); /* NULL is fine; full pages stay in the prefix cache */
@@ -71,8 +77,11 @@ FH_MUST_USE fh_status fh_session_fork(fh_session **out, const fh_session *s, fh_
  * from the nearest point that is left. The same happens when a sequence grows past a length at which its rotation
  * changes (longrope). FH_ERR_USAGE when there are fewer. */
 FH_MUST_USE fh_status fh_session_rewind(fh_session *s, uint32_t n, fh_err *err);
+fh_engine *fh_session_engine(const fh_session *s);
 uint32_t fh_session_n_token(const fh_session *s);
 const uint32_t *fh_session_tokens(const fh_session *s);
+/* How many of these tokens the session begins with: what a rewind would keep of it for another text. */
+uint32_t fh_session_n_common(const fh_session *s, const uint32_t *token, uint32_t n);
 uint32_t fh_session_limit(const fh_session *s);
 uint32_t fh_session_n_adopted(const fh_session *s); /* tokens whose state came from the prefix cache */
 

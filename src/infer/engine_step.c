@@ -64,16 +64,21 @@ static void begin(fh_engine *e, const fh_work *w) {
     if (s->n_row < s->base || s->base == 0) fh_session_adopt(s, s->want_first, s->n_row);
     s->n_token = FH_MAX(s->n_token, s->n_row);
     s->at = e->whole && w->n == 0 ? s->target : s->n_row;
+    /* So that who comes with the same prompt, or with a longer one, computes less than a page of it. */
+    bool prompt = s->target - s->at >= e->layout.page;
+    s->border = prompt ? (s->target - 1) / e->layout.page * e->layout.page : 0;
     e->recomputed += s->base - FH_MIN(s->at, s->base);
 }
 
 /* ---- batches ---- */
-uint32_t fh_engine_portion(const fh_engine *e, uint32_t at, uint32_t n, uint32_t room) {
+uint32_t fh_engine_portion(const fh_engine *e, uint32_t at, uint32_t n, uint32_t room, uint32_t border) {
     n = FH_MIN(n, room);
     /* Ends at page borders, so that a sliding group never lies across one page more than it must. */
     uint32_t end = (uint32_t)(((uint64_t)at + e->batch_most) / e->layout.page * e->layout.page);
     if (e->slides && !e->whole && end > at) n = FH_MIN(n, end - at);
-    if (e->recurrent && e->prefix) n = FH_MIN(n, e->opt.snapshot - at % e->opt.snapshot);
+    if (!e->recurrent || !e->prefix) return n;
+    if (border > at) n = FH_MIN(n, border - at);
+    n = FH_MIN(n, e->opt.snapshot - at % e->opt.snapshot);
     return n;
 }
 
@@ -81,7 +86,7 @@ uint32_t fh_engine_portion(const fh_engine *e, uint32_t at, uint32_t n, uint32_t
 static uint32_t take(const fh_engine *e, const fh_session *s, uint32_t tokens, uint32_t rows) {
     uint32_t left = s->target - s->at;
     if (e->whole) return left <= tokens && s->want_end - s->want_first <= rows ? left : 0;
-    uint32_t n = fh_engine_portion(e, s->at, left, tokens);
+    uint32_t n = fh_engine_portion(e, s->at, left, tokens, s->border);
     uint32_t first = FH_MAX(s->want_first, s->at), end = FH_MIN(s->want_end, s->at + n);
     return end > first && end - first > rows ? first + rows - s->at : n;
 }

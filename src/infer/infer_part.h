@@ -1,7 +1,7 @@
 /* infer/infer_part.h - the insides of engines and sessions. Private to src/infer and its tests.
  * SPDX-License-Identifier: Apache-2.0
- * A session's tables have n_block entries for each paged group of the step plan; blocks before first[g] were given back.
- * Rows [0, n_row) are computed; tokens may be more (n_token > n_row) or, within a step, further (reserved). */
+ * A session's tables have n_block entries for each paged group of the step plan; those before first[g] were given
+ * back. Rows [0, n_row) are computed; tokens may be more (n_token > n_row) or, within a step, further (reserved). */
 #ifndef FH_INFER_INFER_PART_H
 #define FH_INFER_INFER_PART_H
 
@@ -71,14 +71,15 @@ struct fh_session {
     /* within a step */
     uint64_t mark;
     uint32_t base, target, at;     /* tokens before, tokens afterwards, computed so far */
+    uint32_t border;               /* a page border for one more snapshot, or 0 */
     uint32_t want_first, want_end; /* positions whose rows are wanted */
 };
 
 /* FH_ERR_USAGE names one that is not in the vocabulary. */
 FH_MUST_USE fh_status fh_engine_check_tokens(const fh_engine *e, const uint32_t *token, uint32_t n, fh_err *err);
 
-/* How many of n tokens from row `at` on go into one batch that has room for so many. */
-uint32_t fh_engine_portion(const fh_engine *e, uint32_t at, uint32_t n, uint32_t room);
+/* How many of n tokens from row `at` on go into one batch that has room for so many. border: as in fh_session. */
+uint32_t fh_engine_portion(const fh_engine *e, uint32_t at, uint32_t n, uint32_t room, uint32_t border);
 
 /* ---- session_state.c ---- */
 /* Room for n tokens in lists and tables; nothing changes otherwise. */

@@ -1,10 +1,10 @@
 /* infer/prefix.h - which pages hold the state of which tokens: a tree of blocks, one node a page of tokens.
  * SPDX-License-Identifier: Apache-2.0
  * A node stands for all tokens from a root up to its end, and knows the pages of its last block, by group, and the
- * snapshot of recurrent state at its end. Nodes are found by a keyed hash of (parent, tokens of the block) and are equal
- * only if the parent is the same and every token is: no two texts can be taken for one another, and hostile tokens
- * cannot make chains. Roots keep apart what must not be shared. A node lives as long as somebody stands on it, it has
- * children, or it has pages. Nodes are not counted as state: page * 4 + 160 bytes each. */
+ * snapshot of recurrent state at its end. Nodes are found by a keyed hash of (parent, tokens of the block), and are
+ * equal only if the parent is the same and every token is: no two texts can be taken for one another, and hostile
+ * tokens cannot make chains. Roots keep apart what must not be shared. A node lives as long as somebody stands on it,
+ * it has children, or it has pages. Nodes are not counted as state: page * 4 + 160 bytes each. */
 #ifndef FH_INFER_PREFIX_H
 #define FH_INFER_PREFIX_H
 

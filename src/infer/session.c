@@ -1,7 +1,8 @@
 /* infer/session.c - sessions: made, forked, rewound, encoded, asked.
  * SPDX-License-Identifier: Apache-2.0
  * A fork costs one reference per page; the first of two that writes a shared page copies it. A rewind never computes:
- * it cuts where it can, else takes the nearest point that the prefix cache still has, else leaves all to the next step. */
+ * it cuts where it can, else takes the nearest point that the prefix cache still has, else leaves all to the next
+ * step. */
 #include "base/mem.h"
 #include "base/num.h"
 #include "infer/infer_part.h"
@@ -76,6 +77,12 @@ fh_status fh_session_rewind(fh_session *s, uint32_t n, fh_err *err) {
     return FH_OK;
 }
 
+fh_engine *fh_session_engine(const fh_session *s) { return s->engine; }
+uint32_t fh_session_n_common(const fh_session *s, const uint32_t *token, uint32_t n) {
+    uint32_t i = 0;
+    while (i < n && i < s->n_token && s->token[i] == token[i]) i++;
+    return i;
+}
 uint32_t fh_session_n_token(const fh_session *s) { return s->n_token; }
 const uint32_t *fh_session_tokens(const fh_session *s) { return s->token; }
 uint32_t fh_session_limit(const fh_session *s) { return s->limit; }

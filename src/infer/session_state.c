@@ -136,7 +136,8 @@ static void list_blocks(fh_session *s) {
         fh_prefix_unref(e->prefix, s->node);
         s->node = next;
     }
-    if (!e->recurrent || s->n_row % e->opt.snapshot != 0 || !s->node || s->n_listed != s->n_row / page) return;
+    bool due = s->n_row % e->opt.snapshot == 0 || s->n_row == s->border;
+    if (!e->recurrent || !due || !s->node || s->n_listed != s->n_row / page) return;
     if (s->slot != s->node->page[FH_SLOT_GROUP] && !fh_prefix_put(e->prefix, s->node, FH_SLOT_GROUP, s->slot)) {
         fh_pages_ref(&e->pages, s->node->page[FH_SLOT_GROUP]);
         fh_pages_unref(&e->pages, s->slot);

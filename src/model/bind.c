@@ -335,6 +335,18 @@ static void shape(float *v, uint64_t n, fh_vector_form form) {
         v[i] = form == FH_VECTOR_PLUS_ONE ? 1.0f + v[i] : (float)-exp((double)v[i]);
 }
 
+/* Numbers kept in f64 are shaped in f64: some f32 are the result of no f32 (converters write those so). */
+static bool wide_numbers(const fh_weight *w, uint64_t n, fh_vector_form form, float *v) {
+    if (form == FH_VECTOR_PLAIN || w->packing != FH_PACK_NONE || w->codes->dtype != FH_DTYPE_F64 || w->scale)
+        return false;
+    for (uint64_t i = 0; i < n; i++) {
+        double x;
+        memcpy(&x, w->codes->data.ptr + i * sizeof x, sizeof x);
+        v[i] = form == FH_VECTOR_PLUS_ONE ? (float)(1 + x) : (float)-exp(x);
+    }
+    return true;
+}
+
 uint32_t fh_bind_vector(fh_binder *b, fh_stack stack, fh_slot slot, int32_t layer, uint64_t n, fh_vector_form form,
                         bool maybe) {
     const fh_weight *const *list = NULL;
@@ -357,7 +369,7 @@ uint32_t fh_bind_vector(fh_binder *b, fh_stack stack, fh_slot slot, int32_t laye
     fh_weight_decode(w, 0, rows, all);
     pick(all, rows, cols, part, v);
     fh_free(all);
-    shape(v, n, form);
+    if (part != FH_PART_WHOLE || !wide_numbers(w, n, form, v)) shape(v, n, form);
     b->vector = t;
     b->vector_of = of;
     of[b->n_vector] = (fh_bound){slot, stack, layer};

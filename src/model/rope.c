@@ -171,12 +171,17 @@ static fh_status check(const fh_rope_spec *r, fh_err *err) {
     return FH_OK;
 }
 
+float fh_rope_divisor(const fh_rope_spec *r, uint32_t i) {
+    double f = base_freq(r, i);
+    return r->scaling == FH_ROPE_LLAMA3 ? (float)(f / llama3(r, f)) : 1;
+}
+
 static double freq(const fh_rope_spec *r, uint32_t i, const float *divide) {
     double f = base_freq(r, i);
     if (divide) return f / divide[i];
     switch (r->scaling) {
     case FH_ROPE_LINEAR: return f / r->factor;
-    case FH_ROPE_LLAMA3: return llama3(r, f);
+    case FH_ROPE_LLAMA3: return f / fh_rope_divisor(r, i); /* as a GGUF keeps it: the same bits from both */
     case FH_ROPE_YARN: return yarn(r, i, f);
     default: return f;
     }

@@ -12,5 +12,7 @@ FH_MUST_USE fh_status fh_rope_read(fh_spec *s, const fh_meta *m, const fh_bundle
 /* Frequencies and magnitude, in the arena. FH_ERR_UNSUPPORTED for a kind of scaling that is not known. */
 FH_MUST_USE fh_status fh_rope_make(const fh_rope_spec *r, fh_rope_layout layout, fh_arena *arena, fh_rope *out,
                                    fh_err *err);
+/* Llama 3's scaling as what the frequency of pair i is divided by, rounded as GGUF keeps it; 1 for other kinds. */
+float fh_rope_divisor(const fh_rope_spec *r, uint32_t i);
 
 #endif
