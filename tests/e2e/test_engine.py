@@ -14,8 +14,8 @@ import subprocess
 import sys
 
 BINARY, DATA = sys.argv[1], sys.argv[2]
-SHAPES = ["llama3-gqa", "llama2", "qwen3", "mixtral", "qwen3-moe", "gemma3", "gpt-oss", "deepseek-v3", "deepseek-v2-lite",
-          "qwen35", "qwen35-moe", "t5", "flan-t5", "bert", "embeddinggemma", "qwen3-embedding"]
+SHAPES = ["llama3-gqa", "llama2", "qwen3", "mixtral", "qwen3-moe", "gemma3", "gpt-oss", "deepseek-v3",
+          "deepseek-v2-lite", "qwen35", "qwen35-moe", "t5", "flan-t5", "bert", "embeddinggemma", "qwen3-embedding"]
 LENGTH = 150
 MAGNIFY = ["mixtral", "qwen3-moe", "gpt-oss", "deepseek-v3", "qwen35-moe", "t5", "flan-t5"]
 passed = failed = skipped = 0

@@ -1,0 +1,334 @@
+/* kernel/attend_body.h - attention in f32, written once for all vectors of fast_op_vec.h.
+ * SPDX-License-Identifier: Apache-2.0
+ * Two kernels. The tile: keys are widened and turned so that they are the lanes, then two matrix products with the
+ * softmax in between, six queries at a time. The few: up to four queries against rows as they lie in state, four or
+ * more keys at a time, so that nothing but the state itself is read. Objects that include this define
+ * FH_ATTEND_TILE, FH_ATTEND_FEW_TILE, FH_ATTEND_LEVEL and their names. */
+#include "kernel/attend.h"
+#include "kernel/attend_softmax.h"
+#include "kernel/fast_op_vec.h"
+
+#ifdef FH_VEC
+
+enum { ROWS = 6, KEY_VECS = FH_ATTEND_KEYS / FH_VEC };
+_Static_assert(FH_ATTEND_KEYS % (FH_VEC * FH_VEC_PANEL) == 0, "a block is whole panels");
+
+/* ---- products ---- */
+/* c[i] (+)= a[i] B for m rows and `vecs` vectors of columns, where B is [depth, ldb]. */
+FH_INLINE void product_part(int m, int vecs, const float *const *a, const float *b, size_t ldb, size_t depth,
+                            float *const *c, bool add) {
+    fh_vec s[ROWS][FH_VEC_PANEL];
+    FH_UNROLL
+    for (int i = 0; i < m; i++) {
+        FH_UNROLL
+        for (int j = 0; j < vecs; j++) s[i][j] = add ? fh_vec_load(c[i] + j * FH_VEC) : fh_vec_set(0);
+    }
+    for (size_t k = 0; k < depth; k++, b += ldb) {
+        fh_vec row[FH_VEC_PANEL];
+        FH_UNROLL
+        for (int j = 0; j < vecs; j++) row[j] = fh_vec_load(b + j * FH_VEC);
+        FH_UNROLL
+        for (int i = 0; i < m; i++) {
+            const fh_vec x = fh_vec_set(a[i][k]);
+            FH_UNROLL
+            for (int j = 0; j < vecs; j++) s[i][j] = fh_vec_fma(x, row[j], s[i][j]);
+        }
+    }
+    FH_UNROLL
+    for (int i = 0; i < m; i++) {
+        FH_UNROLL
+        for (int j = 0; j < vecs; j++) fh_vec_store(c[i] + j * FH_VEC, s[i][j]);
+    }
+}
+
+FH_INLINE void product_rows(int m, const float *const *a, const float *b, size_t ldb, size_t depth, float *const *c,
+                            size_t vecs, bool add) {
+    size_t j = 0;
+    float *at[ROWS];
+    for (; j + FH_VEC_PANEL <= vecs; j += FH_VEC_PANEL) {
+        for (int i = 0; i < m; i++) at[i] = c[i] + j * FH_VEC;
+        product_part(m, FH_VEC_PANEL, a, b + j * FH_VEC, ldb, depth, at, add);
+    }
+    for (; j < vecs; j++) {
+        for (int i = 0; i < m; i++) at[i] = c[i] + j * FH_VEC;
+        product_part(m, 1, a, b + j * FH_VEC, ldb, depth, at, add);
+    }
+}
+
+static void product(int m, const float *const *a, const float *b, size_t ldb, size_t depth, float *const *c,
+                    size_t vecs, bool add) {
+    switch (m) {
+    case 1: product_rows(1, a, b, ldb, depth, c, vecs, add); break;
+    case 2: product_rows(2, a, b, ldb, depth, c, vecs, add); break;
+    case 3: product_rows(3, a, b, ldb, depth, c, vecs, add); break;
+    case 4: product_rows(4, a, b, ldb, depth, c, vecs, add); break;
+    case 5: product_rows(5, a, b, ldb, depth, c, vecs, add); break;
+    default: product_rows(6, a, b, ldb, depth, c, vecs, add); break;
+    }
+}
+
+/* ---- keys as lanes ---- */
+/* Columns that do not fill a vector. */
+static float one_as(fh_dtype t, const uint8_t *row, size_t c) {
+    uint16_t h;
+    float f;
+    switch (t) {
+    case FH_DTYPE_F16: memcpy(&h, row + 2 * c, sizeof h); return fh_widen_f16(h);
+    case FH_DTYPE_BF16: memcpy(&h, row + 2 * c, sizeof h); return fh_widen_bf16(h);
+    case FH_DTYPE_Q8_0:
+        row += c / 32 * 34;
+        memcpy(&h, row, sizeof h);
+        return (float)(int8_t)row[2 + c % 32] * fh_widen_f16(h);
+    default: memcpy(&f, row + 4 * c, sizeof f); return f;
+    }
+}
+
+/* dst [width, FH_ATTEND_KEYS]: columns of the keys; keys that are not there are 0. */
+FH_INLINE void turn_keys(fh_dtype t, const uint8_t *const *k, uint32_t n, uint32_t width, float *dst) {
+    for (uint32_t first = 0; first < FH_ATTEND_KEYS; first += FH_VEC) {
+        uint32_t c = 0;
+        for (; c + FH_VEC <= width; c += FH_VEC) {
+            fh_vec r[FH_VEC];
+            if (first + FH_VEC <= n) {
+                FH_UNROLL
+                for (uint32_t i = 0; i < FH_VEC; i++) r[i] = fh_vec_load_as(t, k[first + i], c);
+            } else {
+                FH_UNROLL
+                for (uint32_t i = 0; i < FH_VEC; i++) {
+                    r[i] = first + i < n ? fh_vec_load_as(t, k[first + i], c) : fh_vec_set(0);
+                }
+            }
+            fh_vec_transpose(r);
+            FH_UNROLL
+            for (uint32_t i = 0; i < FH_VEC; i++) fh_vec_store(dst + (size_t)(c + i) * FH_ATTEND_KEYS + first, r[i]);
+        }
+        for (; c < width; c++) {
+            for (uint32_t i = 0; i < FH_VEC; i++) {
+                dst[(size_t)c * FH_ATTEND_KEYS + first + i] = first + i < n ? one_as(t, k[first + i], c) : 0.0f;
+            }
+        }
+    }
+}
+
+/* dst [n, ld]: values as f32; what the rows lack up to ld is 0. */
+FH_INLINE void widen_values(fh_dtype t, const uint8_t *const *v, uint32_t n, uint32_t width, float *dst, size_t ld) {
+    for (uint32_t i = 0; i < n; i++, dst += ld) {
+        uint32_t c = 0;
+        for (; c + FH_VEC <= width; c += FH_VEC) fh_vec_store(dst + c, fh_vec_load_as(t, v[i], c));
+        for (; c < width; c++) dst[c] = one_as(t, v[i], c);
+        for (; c < ld; c++) dst[c] = 0;
+    }
+}
+
+static void turn(fh_dtype t, const uint8_t *const *k, uint32_t n, uint32_t width, float *dst) {
+    switch (t) {
+    case FH_DTYPE_F16: turn_keys(FH_DTYPE_F16, k, n, width, dst); break;
+    case FH_DTYPE_BF16: turn_keys(FH_DTYPE_BF16, k, n, width, dst); break;
+    case FH_DTYPE_Q8_0: turn_keys(FH_DTYPE_Q8_0, k, n, width, dst); break;
+    default: turn_keys(FH_DTYPE_F32, k, n, width, dst); break;
+    }
+}
+
+static void widen(fh_dtype t, const uint8_t *const *v, uint32_t n, uint32_t width, float *dst, size_t ld) {
+    switch (t) {
+    case FH_DTYPE_F16: widen_values(FH_DTYPE_F16, v, n, width, dst, ld); break;
+    case FH_DTYPE_BF16: widen_values(FH_DTYPE_BF16, v, n, width, dst, ld); break;
+    case FH_DTYPE_Q8_0: widen_values(FH_DTYPE_Q8_0, v, n, width, dst, ld); break;
+    default: widen_values(FH_DTYPE_F32, v, n, width, dst, ld); break;
+    }
+}
+
+/* ---- the tile ---- */
+static bool fits_any(const fh_attend_shape *s) {
+    (void)s;
+    return true;
+}
+
+static size_t tile_room(const fh_attend_shape *s, uint32_t n) {
+    (void)n;
+    return FH_ATTEND_KEYS * sizeof(float) * (fh_attend_ld(s->k_width) + fh_attend_ld(s->v_width));
+}
+
+static void begin(fh_attend_tile *t) {
+    for (uint32_t i = 0; i < t->n; i++) t->max[i] = FH_ATTEND_NONE;
+    memset(t->sum, 0, (size_t)t->n * FH_ATTEND_LANES * sizeof *t->sum);
+    memset(t->acc, 0, t->n * fh_attend_ld(t->shape->v_width) * sizeof *t->acc);
+}
+
+static void tile_block(fh_attend_tile *t, const fh_attend_block *b) {
+    const fh_attend_shape *s = t->shape;
+    const size_t ld = fh_attend_ld(s->v_width);
+    float *keys = t->room, *values = keys + FH_ATTEND_KEYS * fh_attend_ld(s->k_width);
+    float score[ROWS][FH_ATTEND_KEYS], *out[ROWS], *acc[ROWS];
+    const float *in[ROWS];
+    turn(s->k_type, b->k, b->n, s->k_width, keys);
+    widen(s->v_type, b->v, b->n, s->v_width, values, ld);
+    for (uint32_t q = 0; q < t->n; q += ROWS) {
+        const int m = (int)(t->n - q < ROWS ? t->n - q : ROWS);
+        for (int i = 0; i < m; i++) out[i] = score[i];
+        product(m, t->q + q, keys, FH_ATTEND_KEYS, s->k_width, out, KEY_VECS, false);
+        for (int i = 0; i < m; i++) {
+            in[i] = score[i];
+            acc[i] = t->acc + (q + (uint32_t)i) * ld;
+            softmax_row(t, b, q + (uint32_t)i, score[i], acc[i], ld);
+        }
+        product(m, in, values, ld, b->n, acc, ld / FH_VEC, true);
+    }
+}
+
+/* ---- the few ---- */
+static bool few_fits(const fh_attend_shape *s) { return s->k_width % 32 == 0 && s->v_width % 32 == 0; }
+
+static size_t few_room(const fh_attend_shape *s, uint32_t n) {
+    (void)s;
+    return FH_ATTEND_KEYS * sizeof(float) * n;
+}
+
+/* Scores of n_q queries (1, 2 or 4) against FH_VEC / n_q keys at a time. */
+FH_INLINE void few_scores(fh_dtype t, int n_q, const float *const *q, const uint8_t *const *k, uint32_t n,
+                          uint32_t width, float *score) {
+    const uint32_t step = (uint32_t)(FH_VEC / n_q);
+    for (uint32_t first = 0; first < n; first += step) {
+        const uint8_t *row[FH_VEC];
+        fh_vec s[FH_VEC];
+        FH_UNROLL
+        for (uint32_t i = 0; i < step; i++) row[i] = k[first + i < n ? first + i : n - 1];
+        FH_UNROLL
+        for (int i = 0; i < FH_VEC; i++) s[i] = fh_vec_set(0);
+        for (uint32_t c = 0; c < width; c += FH_VEC) {
+            fh_vec x[4];
+            FH_UNROLL
+            for (int j = 0; j < n_q; j++) x[j] = fh_vec_load(q[j] + c);
+            FH_UNROLL
+            for (uint32_t i = 0; i < step; i++) {
+                const fh_vec y = fh_vec_load_as(t, row[i], c);
+                FH_UNROLL
+                for (int j = 0; j < n_q; j++) {
+                    s[(uint32_t)j * step + i] = fh_vec_fma(x[j], y, s[(uint32_t)j * step + i]);
+                }
+            }
+        }
+        float all[FH_VEC];
+        fh_vec_store(all, fh_vec_sums(s));
+        FH_UNROLL
+        for (int j = 0; j < n_q; j++) {
+            memcpy(score + (uint32_t)j * FH_ATTEND_KEYS + first, all + (uint32_t)j * step, step * sizeof *all);
+        }
+    }
+}
+
+/* acc += p v for n_q queries, `vecs` vectors of columns at a time. */
+FH_INLINE void few_values_part(fh_dtype t, int n_q, int vecs, const float *p, const uint8_t *const *v, uint32_t n,
+                               size_t c, float *acc, size_t ld) {
+    fh_vec s[4][FH_VEC_PANEL];
+    FH_UNROLL
+    for (int j = 0; j < n_q; j++) {
+        FH_UNROLL
+        for (int i = 0; i < vecs; i++) s[j][i] = fh_vec_load(acc + (size_t)j * ld + c + (size_t)i * FH_VEC);
+    }
+    for (uint32_t r = 0; r < n; r++) {
+        fh_vec y[FH_VEC_PANEL];
+        FH_UNROLL
+        for (int i = 0; i < vecs; i++) y[i] = fh_vec_load_as(t, v[r], c + (size_t)i * FH_VEC);
+        FH_UNROLL
+        for (int j = 0; j < n_q; j++) {
+            const fh_vec x = fh_vec_set(p[(size_t)j * FH_ATTEND_KEYS + r]);
+            FH_UNROLL
+            for (int i = 0; i < vecs; i++) s[j][i] = fh_vec_fma(x, y[i], s[j][i]);
+        }
+    }
+    FH_UNROLL
+    for (int j = 0; j < n_q; j++) {
+        FH_UNROLL
+        for (int i = 0; i < vecs; i++) fh_vec_store(acc + (size_t)j * ld + c + (size_t)i * FH_VEC, s[j][i]);
+    }
+}
+
+FH_INLINE void few_values(fh_dtype t, int n_q, const float *p, const uint8_t *const *v, uint32_t n, uint32_t width,
+                          float *acc, size_t ld) {
+    size_t c = 0;
+    for (; c + FH_VEC * FH_VEC_PANEL <= width; c += FH_VEC * FH_VEC_PANEL) {
+        few_values_part(t, n_q, FH_VEC_PANEL, p, v, n, c, acc, ld);
+    }
+    for (; c < width; c += FH_VEC) few_values_part(t, n_q, 1, p, v, n, c, acc, ld);
+}
+
+#define FEW_TYPE(name, type) \
+    static void scores_##name(int n_q, const float *const *q, const uint8_t *const *k, uint32_t n, uint32_t width, \
+                              float *score) { \
+        if (n_q == 4) { \
+            few_scores(type, 4, q, k, n, width, score); \
+        } else if (n_q == 2) { \
+            few_scores(type, 2, q, k, n, width, score); \
+        } else { \
+            few_scores(type, 1, q, k, n, width, score); \
+        } \
+    } \
+    static void values_##name(int n_q, const float *p, const uint8_t *const *v, uint32_t n, uint32_t width, \
+                              float *acc, size_t ld) { \
+        if (n_q == 4) { \
+            few_values(type, 4, p, v, n, width, acc, ld); \
+        } else if (n_q == 2) { \
+            few_values(type, 2, p, v, n, width, acc, ld); \
+        } else { \
+            few_values(type, 1, p, v, n, width, acc, ld); \
+        } \
+    }
+FEW_TYPE(f32, FH_DTYPE_F32)
+FEW_TYPE(f16, FH_DTYPE_F16)
+FEW_TYPE(bf16, FH_DTYPE_BF16)
+FEW_TYPE(q8_0, FH_DTYPE_Q8_0)
+
+static void few_group(const fh_attend_tile *t, const fh_attend_block *b, uint32_t q, int n_q, float *score) {
+    const uint32_t width = t->shape->k_width;
+    switch (t->shape->k_type) {
+    case FH_DTYPE_F16: scores_f16(n_q, t->q + q, b->k, b->n, width, score); break;
+    case FH_DTYPE_BF16: scores_bf16(n_q, t->q + q, b->k, b->n, width, score); break;
+    case FH_DTYPE_Q8_0: scores_q8_0(n_q, t->q + q, b->k, b->n, width, score); break;
+    default: scores_f32(n_q, t->q + q, b->k, b->n, width, score); break;
+    }
+}
+
+static void few_add(const fh_attend_tile *t, const fh_attend_block *b, uint32_t q, int n_q, const float *score) {
+    const uint32_t width = t->shape->v_width;
+    const size_t ld = fh_attend_ld(width);
+    float *acc = t->acc + q * ld;
+    switch (t->shape->v_type) {
+    case FH_DTYPE_F16: values_f16(n_q, score, b->v, b->n, width, acc, ld); break;
+    case FH_DTYPE_BF16: values_bf16(n_q, score, b->v, b->n, width, acc, ld); break;
+    case FH_DTYPE_Q8_0: values_q8_0(n_q, score, b->v, b->n, width, acc, ld); break;
+    default: values_f32(n_q, score, b->v, b->n, width, acc, ld); break;
+    }
+}
+
+static void few_block(fh_attend_tile *t, const fh_attend_block *b) {
+    const size_t ld = fh_attend_ld(t->shape->v_width);
+    float *score = t->room;
+    for (uint32_t q = 0; q < t->n;) {
+        const int n_q = t->n - q >= 4 ? 4 : t->n - q >= 2 ? 2 : 1;
+        few_group(t, b, q, n_q, score);
+        for (int i = 0; i < n_q; i++, q++) {
+            float *row = score + (size_t)i * FH_ATTEND_KEYS;
+            softmax_row(t, b, q, row, t->acc + q * ld, ld);
+        }
+        few_add(t, b, q - (uint32_t)n_q, n_q, score);
+    }
+}
+
+const fh_attend_kernel FH_ATTEND_TILE = {.name = FH_ATTEND_TILE_NAME,
+                                         .level = FH_ATTEND_LEVEL,
+                                         .exact = true,
+                                         .fits = fits_any,
+                                         .room = tile_room,
+                                         .begin = begin,
+                                         .block = tile_block};
+const fh_attend_kernel FH_ATTEND_FEW_TILE = {.name = FH_ATTEND_FEW_NAME,
+                                             .level = FH_ATTEND_LEVEL,
+                                             .few = true,
+                                             .exact = true,
+                                             .fits = few_fits,
+                                             .room = few_room,
+                                             .begin = begin,
+                                             .block = few_block};
+
+#endif

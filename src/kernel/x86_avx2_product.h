@@ -1,0 +1,20 @@
+/* kernel/x86_avx2_product.h - what expanding units needs of AVX2 and F16C (for kernel/product_expand_body.h).
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef FH_KERNEL_X86_AVX2_PRODUCT_H
+#define FH_KERNEL_X86_AVX2_PRODUCT_H
+
+#include <immintrin.h>
+#include <stdint.h>
+
+#define EXPAND_BYTES 32
+#define EXPAND_F16(src, dst) expand_f16(src, dst)
+#define EXPAND_LOOKUP(table, v) \
+    ((expand_v)_mm256_shuffle_epi8( \
+        _mm256_broadcastsi128_si256(_mm_load_si128((const __m128i *)(const void *)(table))), (__m256i)(v)))
+
+static inline void expand_f16(const uint8_t *src, float *dst) {
+    _mm256_storeu_ps(dst, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)src)));
+    _mm256_storeu_ps(dst + 8, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(src + 16))));
+}
+
+#endif
