@@ -1,0 +1,277 @@
+/* kernel/product_expand_body.h - units of packed codes to bytes and f32 scales, compiled once per instruction set.
+ * SPDX-License-Identifier: Apache-2.0
+ * The includer defines EXPAND_NAME, EXPAND_BYTES (of a vector register), EXPAND_BIAS (0 or 128), EXPAND_F16(src, dst)
+ * (16 f16 to f32) and EXPAND_LOOKUP(table, v) (bytes of v, all under 16, through table[16]). What a unit holds is told
+ * beside each kind in product_pack.c; g is a quad of columns, 64 bytes of 16 rows. */
+#include "base/cursor.h"
+#include "kernel/product_part.h"
+
+typedef uint8_t expand_v __attribute__((vector_size(EXPAND_BYTES), aligned(EXPAND_BYTES), may_alias));
+#define EACH(v) for (size_t v = 0; v < FH_QUAD_BYTES; v += EXPAND_BYTES)
+#define AT(p) (*(const expand_v *)(const void *)(p))
+#define PUT(to, value) (*(expand_v *)(void *)(to) = (value) + (uint8_t)(add))
+#define QUAD FH_QUAD_BYTES
+
+/* ---- codes; `add` turns the format's zero into the bias ---- */
+static inline void half_bytes(const uint8_t *src, size_t n_block, uint8_t *code, int add) {
+    for (size_t b = 0; b < n_block; b++, src += 4 * QUAD, code += 8 * QUAD) {
+        for (size_t g = 0; g < 4; g++) {
+            EACH(v) {
+                const expand_v q = AT(src + g * QUAD + v);
+                PUT(code + g * QUAD + v, q & 15);
+                PUT(code + (g + 4) * QUAD + v, q >> 4);
+            }
+        }
+    }
+}
+
+static inline void half_levels(const uint8_t *src, size_t n_quad, size_t apart, uint8_t *code, const uint8_t *table) {
+    const int add = 0;
+    for (size_t b = 0; b < n_quad; b += apart, code += apart * QUAD) {
+        for (size_t g = 0; g < apart; g++, src += QUAD, code += QUAD) {
+            EACH(v) {
+                const expand_v q = AT(src + v);
+                PUT(code + v, EXPAND_LOOKUP(table, q & 15));
+                PUT(code + apart * QUAD + v, EXPAND_LOOKUP(table, q >> 4));
+            }
+        }
+    }
+}
+
+static inline void five_bits(const uint8_t *src, size_t n_block, uint8_t *code, int add) {
+    for (size_t b = 0; b < n_block; b++, src += 5 * QUAD, code += 8 * QUAD) {
+        EACH(v) {
+            const expand_v h = AT(src + v);
+            for (unsigned g = 0; g < 4; g++) {
+                const expand_v q = AT(src + (g + 1) * QUAD + v);
+                PUT(code + g * QUAD + v, (q & 15) | ((h >> g) & 1) << 4);
+                PUT(code + (g + 4) * QUAD + v, q >> 4 | ((h >> (g + 4)) & 1) << 4);
+            }
+        }
+    }
+}
+
+static inline void all_bytes(const uint8_t *src, size_t n_block, uint8_t *code, int add) {
+    for (size_t i = 0; i < n_block * FH_BLOCK_CODES; i += EXPAND_BYTES) PUT(code + i, AT(src + i));
+}
+
+static inline void k_four(const uint8_t *src, uint8_t *code, int add) {
+    for (size_t c = 0; c < 4; c++, src += 8 * QUAD, code += 16 * QUAD) {
+        for (size_t i = 0; i < 8 * QUAD; i += EXPAND_BYTES) {
+            const expand_v q = AT(src + i);
+            PUT(code + i, q & 15);
+            PUT(code + 8 * QUAD + i, q >> 4);
+        }
+    }
+}
+
+static inline void k_five(const uint8_t *src, uint8_t *code, int add) {
+    for (size_t i = 0; i < 8 * QUAD; i += EXPAND_BYTES) {
+        const expand_v h = AT(src + i);
+        const uint8_t *from = src + 8 * QUAD + i;
+        for (unsigned c = 0; c < 4; c++) {
+            const expand_v q = AT(from + c * 8 * QUAD), bits = h >> (2 * c);
+            PUT(code + c * 16 * QUAD + i, (q & 15) | (bits & 1) << 4);
+            PUT(code + (2 * c + 1) * 8 * QUAD + i, q >> 4 | (bits & 2) << 3);
+        }
+    }
+}
+
+static inline void k_six(const uint8_t *src, uint8_t *code, int add) {
+    for (size_t half = 0; half < 2; half++, code += 32 * QUAD) {
+        const uint8_t *l = src + half * 16 * QUAD, *h = src + (32 + 8 * half) * QUAD;
+        for (size_t i = 0; i < 8 * QUAD; i += EXPAND_BYTES) {
+            const expand_v a = AT(l + i), b = AT(l + 8 * QUAD + i), top = AT(h + i);
+            PUT(code + i, (a & 15) | (top & 3) << 4);
+            PUT(code + 8 * QUAD + i, (b & 15) | (top & 12) << 2);
+            PUT(code + 16 * QUAD + i, a >> 4 | (top & 48));
+            PUT(code + 24 * QUAD + i, b >> 4 | (top & 192) >> 2);
+        }
+    }
+}
+
+static inline void k_three(const uint8_t *src, uint8_t *code, int add) {
+    for (size_t i = 0; i < 8 * QUAD; i += EXPAND_BYTES) {
+        const expand_v h = AT(src + i);
+        for (unsigned half = 0; half < 2; half++) {
+            const expand_v q = AT(src + (8 + 8 * half) * QUAD + i);
+            for (unsigned j = 0; j < 4; j++) {
+                PUT(code + (4 * half + j) * 8 * QUAD + i, ((q >> (2 * j)) & 3) | ((h >> (4 * half + j)) & 1) << 2);
+            }
+        }
+    }
+}
+
+static inline void k_two(const uint8_t *src, uint8_t *code, int add) {
+    for (size_t half = 0; half < 2; half++, src += 8 * QUAD, code += 32 * QUAD) {
+        for (size_t i = 0; i < 8 * QUAD; i += EXPAND_BYTES) {
+            const expand_v q = AT(src + i);
+            for (unsigned j = 0; j < 4; j++) PUT(code + j * 8 * QUAD + i, (q >> (2 * j)) & 3);
+        }
+    }
+}
+
+/* ---- scales ---- */
+static inline void f16_scales(const uint8_t *src, size_t n, float *dst) {
+    for (size_t i = 0; i < n; i++) EXPAND_F16(src + 32 * i, dst + 16 * i);
+}
+
+static inline void f16_pairs(const uint8_t *src, size_t n, float *scale, float *min) {
+    for (size_t i = 0; i < n; i++) {
+        float m[FH_HALF];
+        EXPAND_F16(src + 64 * i, scale + 16 * i);
+        EXPAND_F16(src + 64 * i + 32, m);
+        for (size_t r = 0; r < FH_HALF; r++) min[16 * i + r] = -m[r];
+    }
+}
+
+/* d times signed bytes */
+static inline void i8_scales(const uint8_t *unit, size_t n, float *scale) {
+    float d[FH_HALF];
+    const int8_t *s = (const int8_t *)unit + 32;
+    EXPAND_F16(unit, d);
+    for (size_t i = 0; i < n; i++) {
+        for (size_t r = 0; r < FH_HALF; r++) scale[16 * i + r] = d[r] * (float)s[16 * i + r];
+    }
+}
+
+static inline void k_scales(const uint8_t *unit, float *scale, float *min) {
+    float d[FH_HALF], m[FH_HALF];
+    const uint8_t *s = unit + 64;
+    EXPAND_F16(unit, d);
+    EXPAND_F16(unit + 32, m);
+    for (size_t i = 0; i < 8; i++) {
+        for (size_t r = 0; r < FH_HALF; r++) {
+            scale[16 * i + r] = d[r] * (float)s[32 * i + r];
+            min[16 * i + r] = m[r] * (float)s[32 * i + 16 + r];
+        }
+    }
+}
+
+static inline void k_nibble_scales(const uint8_t *unit, float *scale, float *min) {
+    float d[FH_HALF], m[FH_HALF];
+    const uint8_t *s = unit + 64;
+    EXPAND_F16(unit, d);
+    EXPAND_F16(unit + 32, m);
+    for (size_t i = 0; i < 16; i++) {
+        for (size_t r = 0; r < FH_HALF; r++) {
+            scale[16 * i + r] = d[r] * (float)(s[16 * i + r] & 15);
+            min[16 * i + r] = m[r] * (float)(s[16 * i + r] >> 4);
+        }
+    }
+}
+
+/* Half of 2^(e - 127), as codes are doubled: subnormal for e < 2. */
+static inline void exponent_scales(const uint8_t *src, size_t n_block, float *scale) {
+    for (size_t i = 0; i < n_block * FH_HALF; i++) {
+        const uint32_t e = src[i], bits = e < 2 ? 0x00200000u << e : (e - 1) << 23;
+        memcpy(scale + i, &bits, 4);
+    }
+}
+
+/* Unsigned E4M3, halved: its fields where an f32 has them are 2^-120 of it. 127 is 0 there, 255 is not. */
+static inline void e4m3_scales(const uint8_t *src, size_t n, float *scale) {
+    for (size_t i = 0; i < n; i++) {
+        const uint32_t bits = src[i] == 127 ? 0 : (uint32_t)(src[i] & 127) << 20;
+        float f;
+        memcpy(&f, &bits, 4);
+        scale[i] = f * 0x1p119f;
+    }
+}
+
+/* ---- kinds ---- */
+#define KIND(name) static void name(const uint8_t *unit, size_t n_block, uint8_t *code, float *scale, float *min)
+#define IGNORE_MIN (void)min
+
+KIND(q4_0) {
+    IGNORE_MIN;
+    f16_scales(unit, n_block, scale);
+    half_bytes(unit + (n_block * 32 + 63) / 64 * 64, n_block, code, EXPAND_BIAS - 8);
+}
+KIND(q4_1) {
+    f16_pairs(unit, n_block, scale, min);
+    half_bytes(unit + n_block * 64, n_block, code, EXPAND_BIAS);
+}
+KIND(q5_0) {
+    IGNORE_MIN;
+    f16_scales(unit, n_block, scale);
+    five_bits(unit + (n_block * 32 + 63) / 64 * 64, n_block, code, EXPAND_BIAS - 16);
+}
+KIND(q5_1) {
+    f16_pairs(unit, n_block, scale, min);
+    five_bits(unit + n_block * 64, n_block, code, EXPAND_BIAS);
+}
+KIND(q8_0) {
+    IGNORE_MIN;
+    f16_scales(unit, n_block, scale);
+    all_bytes(unit + (n_block * 32 + 63) / 64 * 64, n_block, code, EXPAND_BIAS);
+}
+KIND(q2_k) {
+    (void)n_block;
+    k_nibble_scales(unit, scale, min);
+    k_two(unit + 320, code, EXPAND_BIAS);
+}
+KIND(q3_k) {
+    (void)n_block, IGNORE_MIN;
+    i8_scales(unit, 16, scale);
+    k_three(unit + 320, code, EXPAND_BIAS - 4);
+}
+KIND(q4_k) {
+    (void)n_block;
+    k_scales(unit, scale, min);
+    k_four(unit + 320, code, EXPAND_BIAS);
+}
+KIND(q5_k) {
+    (void)n_block;
+    k_scales(unit, scale, min);
+    k_five(unit + 320, code, EXPAND_BIAS);
+}
+KIND(q6_k) {
+    (void)n_block, IGNORE_MIN;
+    i8_scales(unit, 16, scale);
+    k_six(unit + 320, code, EXPAND_BIAS - 32);
+}
+
+#define LEVEL(x) (uint8_t)(EXPAND_BIAS + (x))
+static const uint8_t NL[16] __attribute__((aligned(16))) = {
+    LEVEL(-127), LEVEL(-104), LEVEL(-83), LEVEL(-65), LEVEL(-49), LEVEL(-35), LEVEL(-22), LEVEL(-10),
+    LEVEL(1),    LEVEL(13),   LEVEL(25),  LEVEL(38),  LEVEL(53),  LEVEL(69),  LEVEL(89),  LEVEL(113)};
+static const uint8_t E2M1[16] __attribute__((aligned(16))) = {
+    LEVEL(0), LEVEL(1),  LEVEL(2),  LEVEL(3),  LEVEL(4),  LEVEL(6),  LEVEL(8),  LEVEL(12),
+    LEVEL(0), LEVEL(-1), LEVEL(-2), LEVEL(-3), LEVEL(-4), LEVEL(-6), LEVEL(-8), LEVEL(-12)};
+
+KIND(iq4_nl) {
+    IGNORE_MIN;
+    f16_scales(unit, n_block, scale);
+    half_levels(unit + (n_block * 32 + 63) / 64 * 64, n_block * 4, 4, code, NL);
+}
+KIND(iq4_xs) {
+    IGNORE_MIN;
+    i8_scales(unit, 8, scale);
+    half_levels(unit + 192, n_block * 4, 4, code, NL);
+}
+KIND(mxfp4) {
+    IGNORE_MIN;
+    exponent_scales(unit, n_block, scale);
+    half_levels(unit + (n_block * 16 + 63) / 64 * 64, n_block * 4, 4, code, E2M1);
+}
+KIND(nvfp4) {
+    IGNORE_MIN;
+    e4m3_scales(unit, n_block * 32, scale);
+    half_levels(unit + (n_block * 32 + 63) / 64 * 64, n_block * 4, 2, code, E2M1);
+}
+
+fh_expand_fn *const EXPAND_NAME[FH_PANEL_COUNT] = {
+    [FH_PANEL_Q4_0] = q4_0,   [FH_PANEL_Q4_1] = q4_1,   [FH_PANEL_Q5_0] = q5_0,     [FH_PANEL_Q5_1] = q5_1,
+    [FH_PANEL_Q8_0] = q8_0,   [FH_PANEL_Q2_K] = q2_k,   [FH_PANEL_Q3_K] = q3_k,     [FH_PANEL_Q4_K] = q4_k,
+    [FH_PANEL_Q5_K] = q5_k,   [FH_PANEL_Q6_K] = q6_k,   [FH_PANEL_IQ4_NL] = iq4_nl, [FH_PANEL_IQ4_XS] = iq4_xs,
+    [FH_PANEL_MXFP4] = mxfp4, [FH_PANEL_NVFP4] = nvfp4,
+};
+
+#undef EACH
+#undef AT
+#undef PUT
+#undef QUAD
+#undef KIND
+#undef IGNORE_MIN
+#undef LEVEL
