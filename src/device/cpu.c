@@ -3,7 +3,7 @@
  * Refuses batches that break the ceilings, do not hang together, or name tokens and positions that no table has.
  * Invariants: (1) everything a step needs lies in one block, sized when the executor was made; a step allocates
  * nothing; (2) a failed check leaves state and values as they were. */
-#include "device/cpu_part.h"
+#include "device/cpu_fast.h"
 
 #include "base/clock.h"
 
@@ -62,6 +62,8 @@ static void carve_worker(carver *c, const fh_cpu_sizes *s, fh_cpu_worker *out) {
     w.acc = carve_floats(c, s->acc_floats);
     w.softmax = carve(c, FH_CPU_PAIRS, sizeof *w.softmax);
     w.route = carve_floats(c, s->route_floats);
+    w.y = carve(c, s->form_bytes ? FH_CPU_ENTRIES : 0, sizeof *w.y);
+    w.product = carve(c, s->product_bytes, 1);
     if (out != NULL) *out = w;
 }
 
@@ -72,6 +74,7 @@ static void carve_all(carver *c, fh_exec *x, const fh_cpu_sizes *s, uint64_t val
     x->scratch = carve(c, value_bytes, 1);
     x->pack = carve_floats(c, s->pack_floats);
     x->low = carve_floats(c, s->low_floats);
+    x->form = carve(c, s->form_bytes, 1);
     x->ns = carve(c, p->n_op, sizeof *x->ns);
     x->angle = carve(c, p->n_rope, sizeof *x->angle);
     x->bucket = carve(c, p->n_op, sizeof *x->bucket);
@@ -105,6 +108,14 @@ static void fill_buckets(fh_exec *x) {
         }
     }
 }
+
+/* What is faster where exactness is not asked for; the rest as above. */
+static fh_cpu_run_fn *const FAST[FH_OP_COUNT] = {
+    [FH_OP_MATMUL] = fh_cpu_fast_product,
+    [FH_OP_MATMUL_HEADS] = fh_cpu_fast_product,
+    [FH_OP_MATMUL_EXPERTS] = fh_cpu_fast_product,
+    [FH_OP_ATTEND] = fh_cpu_fast_attend,
+};
 
 static bool writes_state(fh_op_kind k) { return k == FH_OP_STORE || k == FH_OP_CONV || k == FH_OP_DELTA; }
 
@@ -145,6 +156,11 @@ fh_status fh_exec_new(fh_exec **out, const fh_plan *plan, const fh_state_layout 
     if (status != FH_OK) goto out;
     fh_cpu_size_products(plan, &x->ceiling, &s);
     fh_cpu_size_attend(plan, &s);
+    x->prepared = opt->prepared;
+    if (x->prepared != NULL) {
+        fh_cpu_size_forms(plan, &x->ceiling, &s);
+        s.product_bytes = fh_prepared_scratch_bytes(x->prepared);
+    }
     for (uint32_t i = 0; i < plan->n_op; i++) {
         const fh_route_args *r = &plan->op[i].u.route;
         if (plan->op[i].kind != FH_OP_ROUTE) continue;
@@ -295,8 +311,12 @@ static void walk(void *ctx, int worker, int n_worker) {
         fh_pool_barrier(x->pool);
     }
     uint64_t before = x->profile && worker == 0 ? fh_clock_ns() : 0;
+    w->form_of.value = FH_NO_VALUE;
     for (uint32_t i = 0; i < x->n_run; i++) {
-        RUN[x->plan->op[i].kind](x, &x->plan->op[i], w);
+        const fh_op *o = &x->plan->op[i];
+        fh_cpu_run_fn *fast = x->prepared != NULL ? FAST[o->kind] : NULL;
+        (fast != NULL ? fast : RUN[o->kind])(x, o, w);
+        fh_cpu_form_note(w, o);
         fh_pool_barrier(x->pool);
         if (!x->profile || worker != 0) continue;
         const uint64_t now = fh_clock_ns();

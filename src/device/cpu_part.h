@@ -7,6 +7,7 @@
 #define FH_DEVICE_CPU_PART_H
 
 #include "device/exec.h"
+#include "kernel/product.h"
 #include "kernel/ref_op.h"
 #include "kernel/ref_op_dot.h"
 
@@ -40,11 +41,18 @@ typedef struct fh_cpu_worker {
     float *acc;              /* [FH_CPU_PAIRS, v_width] */
     fh_ref_softmax *softmax; /* [FH_CPU_PAIRS] */
     float *route;            /* [2 n_expert + n_group] */
+
+    /* fast mode */
+    float **y;                      /* [FH_CPU_ENTRIES] */
+    void *product;                  /* a product's own scratch */
+    fh_view form_of;                /* what the executor's form holds; value FH_NO_VALUE: nothing */
+    fh_product_form form, form_now; /* of it; of the product under way */
 } fh_cpu_worker;
 
 typedef struct fh_cpu_sizes {
     uint64_t weight_floats, row_floats, tile_floats, key_floats, value_floats, acc_floats, route_floats;
     uint64_t pack_floats, low_floats, angle_floats, bucket_count;
+    uint64_t form_bytes, product_bytes;
 } fh_cpu_sizes;
 
 struct fh_exec {
@@ -60,8 +68,10 @@ struct fh_exec {
     float *pack;      /* inputs of products whose views have gaps */
     float *low;       /* A x of adapters */
     uint64_t low_floats;
-    float **angle;     /* [n_rope]: cosines [tokens, pairs], then sines */
-    uint32_t **bucket; /* [n_op]: of distances -max to max, or NULL */
+    const struct fh_prepared *prepared; /* fast mode, or NULL */
+    uint8_t *form;                      /* inputs of products as these want them */
+    float **angle;                      /* [n_rope]: cosines [tokens, pairs], then sines */
+    uint32_t **bucket;                  /* [n_op]: of distances -max to max, or NULL */
     fh_cpu_worker *worker;
 
     uint32_t export_op[FH_EXPORT_COUNT], state_op; /* ops that are needed: a count */
@@ -106,7 +116,10 @@ static inline void fh_cpu_share(const fh_cpu_worker *w, uint64_t n, uint64_t *fr
 }
 
 typedef void fh_cpu_run_fn(fh_exec *x, const fh_op *o, fh_cpu_worker *w);
-fh_cpu_run_fn fh_cpu_run_product;                                  /* cpu_product.c */
+fh_cpu_run_fn fh_cpu_run_product;  /* cpu_product.c */
+fh_cpu_run_fn fh_cpu_fast_product; /* cpu_fast_product.c */
+void fh_cpu_form_note(fh_cpu_worker *w, const fh_op *o);
+void fh_cpu_size_forms(const fh_plan *p, const fh_extent *ceiling, fh_cpu_sizes *s);
 fh_cpu_run_fn fh_cpu_run_attend;                                   /* cpu_attend.c */
 fh_cpu_run_fn fh_cpu_run_store, fh_cpu_run_conv, fh_cpu_run_delta; /* cpu_state.c */
 fh_cpu_run_fn fh_cpu_run_embed, fh_cpu_run_rows, fh_cpu_run_norm, fh_cpu_run_add, fh_cpu_run_map, fh_cpu_run_glu,

@@ -10,14 +10,15 @@
 
 #include "base/pool.h"
 #include "device/batch.h"
+#include "device/prepared.h"
 
 typedef struct fh_exec fh_exec;
 
 typedef struct fh_exec_options {
     fh_pool *pool; /* borrowed; one step at a time */
     fh_extent ceiling;
-    bool exact;
-    bool keep_values; /* every value keeps its memory until the next step: for tracing */
+    const fh_prepared *prepared; /* borrowed; makes it fast. NULL: exact mode */
+    bool keep_values;            /* every value keeps its memory until the next step: for tracing */
 } fh_exec_options;
 
 FH_MUST_USE fh_status fh_exec_new(fh_exec **out, const fh_plan *plan, const fh_state_layout *layout,

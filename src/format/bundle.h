@@ -43,6 +43,9 @@ const fh_json_node *fh_bundle_config(const fh_bundle *b);       /* its root, or 
  * the caller's to release on success. FH_ERR_NOT_FOUND when it is not there. */
 FH_MUST_USE fh_status fh_bundle_read_side(const fh_bundle *b, const char *name, size_t limit, fh_buf *out, fh_err *err);
 
+/* These bytes of a part will not be read soon: their pages may go (they come back from the file when they are). */
+void fh_bundle_drop(const fh_bundle *b, fh_bytes bytes);
+
 /* After reading data that matters: did any file shrink under us? */
 FH_MUST_USE fh_status fh_bundle_check(const fh_bundle *b, fh_err *err);
 

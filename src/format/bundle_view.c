@@ -7,6 +7,14 @@ const char *fh_bundle_path(const fh_bundle *b) { return b->path; }
 const char *fh_bundle_folder(const fh_bundle *b) { return b->folder; }
 size_t fh_bundle_n_part(const fh_bundle *b) { return b->n_part; }
 const char *fh_bundle_part_path(const fh_bundle *b, size_t i) { return fh_map_path(b->part[i].map); }
+void fh_bundle_drop(const fh_bundle *b, fh_bytes bytes) {
+    for (size_t i = 0; i < b->n_part; i++) {
+        fh_bytes part = fh_map_bytes(b->part[i].map);
+        if (bytes.ptr < part.ptr || bytes.ptr >= part.ptr + part.len) continue;
+        fh_map_advise(b->part[i].map, (size_t)(bytes.ptr - part.ptr), bytes.len, FH_MAP_DROP);
+    }
+}
+
 fh_bytes fh_bundle_part_data(const fh_bundle *b, size_t i) { return fh_map_bytes(b->part[i].map); }
 size_t fh_bundle_n_tensor(const fh_bundle *b) { return b->n_tensor; }
 const fh_tensor *fh_bundle_get_tensor(const fh_bundle *b, size_t i) { return &b->tensor[i]; }

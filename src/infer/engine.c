@@ -10,6 +10,7 @@
 #define DEFAULT_BATCH 512u
 #define DEFAULT_SNAPSHOT 256u
 #define DEFAULT_CACHE (1ull << 30)
+#define LOGIT_BYTES (32u << 20)
 #define MOST_SEQUENCES 1024u /* in one batch */
 
 fh_status fh_engine_new(fh_engine **out, const fh_model *model, const fh_engine_options *opt, fh_err *err) {
@@ -32,7 +33,7 @@ static fh_status resolve(fh_engine_options *o, fh_err *err) {
                        fh_dtype_name(o->kv_type));
     if (o->batch == 0) o->batch = DEFAULT_BATCH;
     if (o->batch > 1u << 20) return fh_fail(err, FH_ERR_USAGE, "batches of %u tokens, at most 1048576", o->batch);
-    if (o->rows == 0 || o->rows > o->batch) o->rows = o->batch;
+    if (o->rows > o->batch) o->rows = o->batch;
     if (o->snapshot == 0) o->snapshot = DEFAULT_SNAPSHOT;
     if (o->snapshot % o->page != 0)
         return fh_fail(err, FH_ERR_USAGE, "a snapshot every %u tokens is no multiple of the page of %u", o->snapshot,
@@ -67,7 +68,7 @@ static fh_status read_groups(fh_engine *e, fh_err *err) {
 static fh_status new_executor(fh_engine *e, fh_model_plan_kind kind, uint32_t tokens, uint32_t rows, fh_err *err) {
     fh_exec_options opt = {.pool = e->pool,
                            .ceiling = {.size = {[FH_DIM_ONE] = 1, [FH_DIM_TOKENS] = tokens, [FH_DIM_ROWS] = rows}},
-                           .exact = e->opt.exact,
+                           .prepared = e->prepared,
                            .keep_values = e->opt.keep_values};
     const fh_plan *plan = kind == FH_PLAN_STEP ? e->src.step : e->src.encode;
     return fh_exec_new(&e->exec[kind], plan, &e->layout, &opt, err);
@@ -87,9 +88,23 @@ static fh_status new_batch(fh_engine *e, fh_err *err) {
     return FH_OK;
 }
 
+static void done_with(void *ctx, fh_bytes bytes) {
+    const fh_engine *e = ctx;
+    fh_bundle_drop(fh_model_bundle(e->src.model), bytes);
+}
+
+/* Rows of logits are large: by default as many as fit 32 MiB. */
+static uint32_t default_rows(const fh_engine *e) {
+    const fh_plan *p = e->src.step;
+    uint32_t v = p->exported[FH_EXPORT_LOGITS];
+    uint64_t row = v == FH_NO_VALUE ? 1 : sizeof(float) * (uint64_t)p->value[v].width;
+    return (uint32_t)FH_MIN(FH_MAX(LOGIT_BYTES / row, 16u), (uint64_t)e->opt.batch);
+}
+
 static fh_status make(fh_engine *e, fh_err *err) {
     const fh_plan *step = e->src.step;
     FH_TRY(resolve(&e->opt, err));
+    if (e->opt.rows == 0) e->opt.rows = default_rows(e);
     e->place = fh_alloc_zero(step->n_state, sizeof *e->place);
     if (!e->place) return fh_fail_memory(err, step->n_state * sizeof *e->place);
     FH_TRY(fh_state_layout_make(step, e->opt.page, e->opt.kv_type, e->place, &e->layout, &e->fell_back, err));
@@ -106,6 +121,10 @@ static fh_status make(fh_engine *e, fh_err *err) {
     e->encode_most = e->src.encode ? most : 0;
     fh_pool_options pool = {.n_worker = e->opt.threads};
     FH_TRY(fh_pool_new(&e->pool, &pool, err));
+    if (!e->opt.exact) {
+        fh_prepared_options prepared = {.done_with = e->src.model ? done_with : NULL, .ctx = e};
+        FH_TRY(fh_prepared_new(&e->prepared, step, &prepared, err));
+    }
     FH_TRY(new_executor(e, FH_PLAN_STEP, e->batch_most, e->rows_most, err));
     if (e->src.encode) FH_TRY(new_executor(e, FH_PLAN_ENCODE, e->encode_most, 1, err));
     return new_batch(e, err);
@@ -127,6 +146,7 @@ void fh_engine_free(fh_engine *e) {
     fh_pages_release(&e->pages);
     fh_prefix_free(e->prefix);
     for (int k = 0; k < FH_PLAN_COUNT; k++) fh_exec_free(e->exec[k]);
+    fh_prepared_free(e->prepared);
     fh_pool_free(e->pool);
     fh_free(e->place);
     fh_free(e->token);

@@ -22,11 +22,11 @@ typedef struct fh_engine fh_engine;
 typedef struct fh_session fh_session;
 
 typedef struct fh_engine_options {
-    int threads;          /* 0: one per CPU */
-    fh_dtype kv_type;     /* F32, F16, BF16 or Q8_0 */
-    uint32_t page;        /* rows: 16, 32 or 64; 0: 32 */
-    uint32_t batch;       /* tokens per step at most; 0: 512 */
-    uint32_t rows;        /* rows per step whose results may be asked for; 0: as batch */
+    int threads;      /* 0: one per CPU */
+    fh_dtype kv_type; /* F32, F16, BF16 or Q8_0 */
+    uint32_t page;    /* rows: 16, 32 or 64; 0: 32 */
+    uint32_t batch;   /* tokens per step at most; 0: 512 */
+    uint32_t rows; /* per step whose results may be asked for; 0: as many as fit 32 MiB of logits, 16 at least */
     uint64_t memory_most; /* bytes of state pages, snapshots and slots; 0: no ceiling */
     uint64_t cache_most;  /* of these, bytes that no session holds; 0: memory_most, or 1 GiB where that is 0, too */
     uint32_t snapshot;    /* recurrent models: tokens between snapshots, a multiple of page; 0: 256. One more is taken
@@ -46,7 +46,8 @@ uint32_t fh_engine_width(const fh_engine *e, fh_export what);
 /* What a session of n tokens takes, before any of it is allocated: exactly, when they are appended in one step by
  * itself; and at the most, however they come (sliding groups hold their window and a batch, wherever these begin).
  * Encoder-decoder models: n_input tokens through the encoder first; its own pages are given back after that. Headers of
- * pages and the heap's own bytes are not in it (pages.h), nor are snapshots: slot_bytes each, every `snapshot` tokens. */
+ * pages and the heap's own bytes are not in it (pages.h), nor are snapshots: slot_bytes each, every `snapshot` tokens
+ * and one a prompt. */
 typedef struct fh_engine_memory {
     uint64_t scratch; /* executors, once per engine */
     uint64_t page_bytes[FH_MAX_GROUPS];

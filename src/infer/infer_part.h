@@ -36,6 +36,7 @@ struct fh_engine {
     fh_engine_source src;
     fh_engine_options opt; /* no zeros that stand for something else */
     fh_pool *pool;
+    fh_prepared *prepared; /* fast mode, or NULL */
     fh_exec *exec[FH_PLAN_COUNT];
     fh_state_place *place;
     fh_state_layout layout;

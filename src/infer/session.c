@@ -136,9 +136,9 @@ fh_status fh_session_encode(fh_session *s, const uint32_t *token, uint32_t n, fh
         return fh_fail(err, FH_ERR_LIMIT, "an input of %u tokens is longer than the encoder's %u", n, e->encode_most);
     FH_TRY(fh_engine_check_tokens(e, token, n, err));
     fh_encoding *x = NULL;
-    FH_TRY(new_encoding(&x, e, n, err));
-    FH_REQUIRE(x);
-    fh_status st = run_encoder(e, x, token, s->adapters, err);
+    fh_status st = new_encoding(&x, e, n, err);
+    if (st != FH_OK || !x) return st;
+    st = run_encoder(e, x, token, s->adapters, err);
     if (st != FH_OK) {
         fh_encoding_unref(e, x);
         return st;

@@ -227,7 +227,7 @@ bool fh_session_adopt(fh_session *s, uint32_t most, uint32_t have) {
     uint32_t page = e->layout.page;
     fh_prefix_node *best = find_longest(s, most);
     if (!best || best->depth * page <= have) return false;
-    uint32_t n_block = best->depth, n_row = n_block * page, first[FH_MAX_GROUPS];
+    uint32_t n_block = best->depth, n_row = n_block * page, first[FH_MAX_GROUPS] = {0};
     FH_REQUIRE(n_block <= s->cap_block);
     fh_prefix_ref(best);
     for (uint32_t g = 0; g < e->n_group; g++) first[g] = first_needed(e, g, n_row) / page;

@@ -260,7 +260,7 @@ TEST(exec_attend, thirty_two_thousand_keys) {
     fh_pool *pool;
     fh_exec *x;
     CHECK_OK(fh_pool_new(&pool, &(fh_pool_options){.n_worker = 2, .no_pin = true}, &err), err);
-    const fh_exec_options opt = {.pool = pool, .ceiling = {{1, 3, 3}}, .exact = true};
+    const fh_exec_options opt = {.pool = pool, .ceiling = {{1, 3, 3}}};
     CHECK_OK(fh_exec_new(&x, &l.plan, &layout, &opt, &err), err);
     const uint32_t token[3] = {N - 3, N - 2, N - 1}, of[3] = {0, 0, 0};
     const fh_batch_seq seq = {.n = 3, .past = N - 3, .length = N, .page = {page}};

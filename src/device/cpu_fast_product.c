@@ -1,0 +1,134 @@
+/* device/cpu_fast_product.c - products in fast mode: through packed weights and inputs in a form made for them.
+ * SPDX-License-Identifier: Apache-2.0
+ * Inputs are brought into their form once and kept for the products that follow with the same input (q, k, v; gate,
+ * up). Rows that adapters replace, and transposed matrices, go the slow way. Every worker keeps its own note of what
+ * the form holds; the notes are equal, since all walk the same ops. */
+#include "device/cpu_product.h"
+
+#include "device/prepared.h"
+
+/* ---- sizes ---- */
+static uint64_t form_stride(uint64_t in) {
+    uint64_t most = 0;
+    for (int f = FH_FORM_F32 + 1; f < FH_FORM_COUNT; f++) {
+        const uint64_t n = fh_product_form_bytes((fh_product_form)f, in);
+        most = FH_MAX(most, n);
+    }
+    return most;
+}
+
+void fh_cpu_size_forms(const fh_plan *p, const fh_extent *ceiling, fh_cpu_sizes *s) {
+    for (uint32_t i = 0; i < p->n_op; i++) {
+        const fh_op *o = &p->op[i];
+        if (o->kind != FH_OP_MATMUL && o->kind != FH_OP_MATMUL_HEADS && o->kind != FH_OP_MATMUL_EXPERTS) continue;
+        const fh_matrix *m = &p->matrix[o->matrix];
+        const uint64_t rows = fh_value_rows(&p->value[o->in[0].value], ceiling);
+        const uint64_t n = rows * (o->kind == FH_OP_MATMUL_HEADS ? m->n_mat : 1) * form_stride(m->in);
+        s->form_bytes = FH_MAX(s->form_bytes, n);
+    }
+}
+
+/* ---- inputs ---- */
+static bool same_view(const fh_view *a, const fh_view *b) {
+    return a->value == b->value && a->col == b->col && a->heads == b->heads && a->width == b->width &&
+           a->stride == b->stride;
+}
+
+/* What the form holds is out of date when its value was written. Called by every worker after every op. */
+void fh_cpu_form_note(fh_cpu_worker *w, const fh_op *o) {
+    for (int i = 0; i < FH_OP_MAX_OUT; i++)
+        if (w->form_of.value != FH_NO_VALUE && o->out[i].value == w->form_of.value) w->form_of.value = FH_NO_VALUE;
+}
+
+static void make_forms(fh_exec *x, const fh_cpu_product *p, const fh_product *q, fh_product_form form,
+                       fh_cpu_worker *w) {
+    const uint64_t mats = p->heads ? p->m->n_mat : 1, rows = fh_cpu_rows(x, &p->in) * mats;
+    if (form == FH_FORM_F32 || (w->form == form && same_view(&w->form_of, &p->in))) return;
+    const size_t stride = fh_product_form_bytes(form, p->m->in);
+    uint64_t from, to;
+    fh_cpu_share(w, rows, &from, &to);
+    for (uint64_t i = from; i < to; i++) {
+        const float *src = fh_cpu_product_x(x, p, i / mats * p->per_input, (uint32_t)(i % mats));
+        fh_product_form_make(q, form, src, p->m->in, x->form + i * stride);
+    }
+    w->form = form;
+    w->form_of = p->in;
+    fh_pool_barrier(x->pool);
+}
+
+/* ---- the product ---- */
+typedef struct piece {
+    const fh_cpu_product *p;
+    const fh_cpu_entry *entry;
+    uint32_t mat;
+} piece;
+
+static void finish_piece(void *ctx, uint64_t r, size_t n_row, uint64_t i, size_t n, const float *value) {
+    const piece *c = ctx;
+    for (size_t j = 0; j < n; j++) {
+        const fh_cpu_entry *e = &c->entry[i + j];
+        for (size_t k = 0; k < n_row; k++)
+            e->y[fh_cpu_product_column(c->p, r + k)] =
+                fh_cpu_product_finish(c->p, e, c->mat, r + k, value[j * FH_PRODUCT_PANEL + k]);
+    }
+}
+
+static void run_chunk(fh_exec *x, const fh_cpu_product *p, uint32_t mat, uint64_t r0, uint64_t r1, size_t n,
+                      fh_product_form form, fh_cpu_worker *w) {
+    const fh_product *q = fh_prepared_get(x->prepared, p->o->matrix);
+    bool plain = p->heads || p->out.heads == 1;
+    for (size_t i = 0; i < n; i++) {
+        plain = plain && w->entry[i].bias == NULL && w->entry[i].adapted == NULL;
+        w->y[i] = w->entry[i].y;
+    }
+    piece c = {p, w->entry, mat};
+    fh_product_args a = {.mat = mat,
+                         .p0 = r0 / FH_PRODUCT_PANEL,
+                         .p1 = fh_ceil_div(r1, FH_PRODUCT_PANEL),
+                         .form = form,
+                         .n = n,
+                         .x = (const void *const *)w->x,
+                         .y = plain ? w->y : NULL,
+                         .done = plain ? NULL : finish_piece,
+                         .ctx = &c};
+    fh_product_run(q, &a, w->product);
+}
+
+/* Items of one matrix whose sequences use the model's own. */
+static void run_rows(fh_exec *x, const fh_cpu_product *p, uint32_t mat, uint64_t r0, uint64_t r1, fh_cpu_worker *w) {
+    const uint64_t n = fh_cpu_product_items(p, mat), mats = p->heads ? p->m->n_mat : 1;
+    const fh_product_form form = w->form_now;
+    const size_t stride = fh_product_form_bytes(form, p->m->in);
+    size_t have = 0;
+    for (uint64_t i = 0; i < n; i++) {
+        const uint64_t item = fh_cpu_product_item(p, mat, i), row = item / p->per_input;
+        const fh_batch_seq *seq = x->adapted ? fh_cpu_seq_of(x, p->out.value, item) : NULL;
+        const fh_adapted *a = fh_cpu_adapted(x, p->o, seq);
+        if (a == NULL || a->instead == NULL) {
+            const float *bias = fh_cpu_vector(x, p->o, 0, seq);
+            const float *in = fh_cpu_product_x(x, p, item, mat);
+            const uint8_t *formed = x->form + (row * mats + (p->heads ? mat : 0)) * stride;
+            w->x[have] = form == FH_FORM_F32 ? in : (const float *)(const void *)formed;
+            w->entry[have++] = (fh_cpu_entry){in, fh_cpu_product_y(x, p, item, mat),
+                                              bias != NULL ? bias + (p->start != NULL ? mat * p->m->out : 0) : NULL, a};
+        }
+        if (have == 0 || (have < FH_CPU_ENTRIES && i + 1 < n)) continue;
+        run_chunk(x, p, mat, r0, r1, have, form, w);
+        have = 0;
+    }
+    fh_cpu_product_instead(x, p, mat, r0, r1, w);
+}
+
+void fh_cpu_fast_product(fh_exec *x, const fh_op *o, fh_cpu_worker *w) {
+    fh_cpu_product p;
+    if (x->plan->matrix[o->matrix].transposed) {
+        fh_cpu_run_product(x, o, w);
+        return;
+    }
+    if (!fh_cpu_product_begin(x, o, &p, w)) return;
+    const fh_product *q = fh_prepared_get(x->prepared, o->matrix);
+    w->form_now = fh_product_wants(q, fh_cpu_rows(x, &p.in));
+    make_forms(x, &p, q, w->form_now, w);
+    fh_cpu_product_share(x, &p, FH_PRODUCT_PANEL, run_rows, w);
+    fh_cpu_product_adapters(x, &p, w);
+}
