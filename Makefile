@@ -158,7 +158,7 @@ test-peers:
 	@python3 tests/e2e/test_license.py $(BUILD)/freehold $(BUILD)/peer
 	@python3 tests/e2e/schema_suite.py $(BUILD)/freehold --fetch $(BUILD)/peer/schema --schemas 300
 
-# Every allocation, open, read and map of show and verify fails once, and from then on; leaks count.
+# Every allocation, open, read and map of show, verify and one step fails once, and from then on; leaks count.
 test-oom:
 	@tools/need.sh build test
 	@$(MAKE) --no-print-directory KIND=asan $(BUILD)/asan/freehold

@@ -221,23 +221,37 @@ static void put_encoder(keys *k) {
     if (s->topology == FH_TOPOLOGY_ENCODER && s->norm == FH_NORM_LAYER) put_bool(k, "attention.causal", false);
 }
 
+/* A decoder whose class has no head is there for its hidden rows: GGUF says so by how they are pooled. */
+static bool is_headless(const fh_convert_job *j) {
+    static const char *const heads[] = {"ForCausalLM", "ForConditionalGeneration", "LMHeadModel"};
+    size_t n = fh_hf_config_n_architecture(j->meta.hf);
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = 0; k < FH_COUNT(heads); k++)
+            if (fh_str_ends(fh_hf_config_architecture(j->meta.hf, i), heads[k])) return false;
+    return n > 0 && j->spec->topology == FH_TOPOLOGY_DECODER;
+}
+
 /* Sentence encoders say in a file of their own how rows become one vector. */
 static void put_pooling(keys *k) {
     static const struct {
         const char *flag;
-        uint32_t number;
-    } kinds[] = {{"pooling_mode_mean_tokens", 1}, {"pooling_mode_cls_token", 2}, {"pooling_mode_lasttoken", 3}};
+        fh_pooling pooling;
+    } kinds[] = {{"pooling_mode_mean_tokens", FH_POOLING_MEAN},
+                 {"pooling_mode_cls_token", FH_POOLING_CLS},
+                 {"pooling_mode_lasttoken", FH_POOLING_LAST}};
+    fh_pooling found = is_headless(k->j) ? k->j->spec->pooling : FH_POOLING_NONE;
     fh_buf text;
     fh_json *doc = NULL;
-    if (fh_bundle_read_side(k->j->m->bundle, "1_Pooling/config.json", (size_t)1 << 20, &text, NULL) != FH_OK) return;
-    if (fh_json_parse(&doc, fh_buf_str(&text), NULL, NULL) == FH_OK)
-        for (size_t i = 0; i < FH_COUNT(kinds); i++) {
-            bool on = false;
-            if (fh_json_to_bool(fh_json_get(fh_json_root(doc), kinds[i].flag), &on) && on)
-                put_u32(k, "pooling_type", kinds[i].number);
-        }
-    fh_json_free(doc);
-    fh_buf_release(&text);
+    if (fh_bundle_read_side(k->j->m->bundle, "1_Pooling/config.json", (size_t)1 << 20, &text, NULL) == FH_OK) {
+        if (fh_json_parse(&doc, fh_buf_str(&text), NULL, NULL) == FH_OK)
+            for (size_t i = 0; i < FH_COUNT(kinds); i++) {
+                bool on = false;
+                if (fh_json_to_bool(fh_json_get(fh_json_root(doc), kinds[i].flag), &on) && on) found = kinds[i].pooling;
+            }
+        fh_json_free(doc);
+        fh_buf_release(&text);
+    }
+    if (found != FH_POOLING_NONE) put_u32(k, "pooling_type", (uint32_t)found); /* the enum counts as the key does */
 }
 
 static void put_sizes(keys *k) {

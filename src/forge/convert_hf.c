@@ -310,14 +310,26 @@ static void put_token(fh_json_writer *w, const fh_convert_job *j, const char *ke
     else fh_json_put_null(w);
 }
 
+/* A decoder whose GGUF says how to pool is there for its hidden rows: the class without a head. */
+static const char *class_name(const fh_convert_job *j, char out[128]) {
+    static const char head[] = "ForCausalLM";
+    uint64_t pooling = 0;
+    fh_str cls = fh_str_of(j->row->cls);
+    bool embeds = fh_meta_u64(&j->meta, FH_META_POOLING, &pooling) && pooling > 0 && fh_str_ends(cls, head);
+    if (!embeds) return j->row->cls;
+    snprintf(out, 128, "%.*sModel", (int)(cls.len - (sizeof head - 1)), cls.ptr);
+    return out;
+}
+
 fh_status fh_convert_put_config(fh_convert_job *j, fh_json_writer *w, fh_err *err) {
     const fh_spec *s = j->spec;
     bool roberta = fh_str_ends(fh_str_of(j->row->hf), "roberta");
+    char cls[128];
     fh_json_put_object(w);
     put_z(w, "model_type", j->row->hf);
     fh_json_put_key(w, "architectures");
     fh_json_put_array(w);
-    fh_json_put_z(w, j->row->cls);
+    fh_json_put_z(w, class_name(j, cls));
     fh_json_put_end(w);
     if (s->topology == FH_TOPOLOGY_ENCODER_DECODER) put_seq2seq(w, s);
     else FH_TRY(put_stack(w, j, err));

@@ -288,7 +288,6 @@ static fh_status reserve(quantize_job *j, fh_err *err) {
                            (unsigned long long)cols);
         numbers = FH_MAX(numbers, (size_t)cols);
         slab = FH_MAX(slab, (size_t)(cols / to->block_elems * to->block_bytes));
-        FH_TRY(fh_quantize_prepare(item->type, err));
     }
     j->scratch = fh_alloc_zero(n, sizeof *j->scratch);
     if (!j->scratch) return fh_fail_memory(err, n * sizeof *j->scratch);

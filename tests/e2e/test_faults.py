@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""tests/e2e/test_faults.py BINARY [DATA] - open, show and verify survive every failing call, one after the other.
+"""tests/e2e/test_faults.py BINARY [DATA] - opening, show, verify and one step survive every failing call, one after the other.
 
 BINARY is a test build with AddressSanitizer: FREEHOLD_FAULT=KIND:N makes the N-th call of a kind fail, KIND:N+ that
 one and all after it. For every kind and command: each of the calls that an undisturbed run makes. Each run must end by
@@ -23,6 +23,11 @@ COMMANDS = [
     ["verify", str(DATA / "types/IQ1_M.gguf")],
     ["verify", str(DATA / "checkpoints/nvfp4-ct"), "--json"],
     ["show", "--digests", "--json"],
+    # loading and one step: a decoder, one with experts and memory, an encoder-decoder; exact and fast
+    ["logits", str(DATA / "models/llama-sharded"), "--exact", "--tokens", "1 2 3"],
+    ["logits", str(DATA / "types/Q4_K_M.gguf"), "--tokens", "1 2 3"],
+    ["logits", str(DATA / "models/qwen35-moe"), "--tokens", "1 2 3"],
+    ["logits", str(DATA / "models/t5"), "--exact", "--tokens", "1 2 3", "--decoder-tokens", "0 1"],
 ]
 
 
