@@ -76,7 +76,7 @@ static fh_status find_ends(fh_chat *c, fh_err *err) {
 }
 
 static fh_status open_all(fh_chat *c, const char *model, bool with_text, fh_err *err) {
-    FH_TRY(fh_opened_load(&c->x, c->cli, model, err));
+    FH_TRY(fh_opened_load(&c->x, c->cli, model, &c->set->model, err));
     if (fh_model_plan(c->x.model, FH_PLAN_STEP)->exported[FH_EXPORT_LOGITS] == FH_NO_VALUE)
         return fh_fail(err, FH_ERR_UNSUPPORTED,
                        "'%.200s' is no model that writes text: try `freehold embed`, or `freehold rerank`",

@@ -14,18 +14,6 @@
 
 #include "cli/chat_print.h"
 
-/* A build that is not linked with -ledit starts, and says so when a conversation is asked for. */
-#pragma weak el_init
-#pragma weak el_end
-#pragma weak el_set
-#pragma weak el_get
-#pragma weak el_gets
-#pragma weak el_reset
-#pragma weak el_source
-#pragma weak history
-#pragma weak history_init
-#pragma weak history_end
-
 #define HISTORY_LINES 1000
 #define QUOTES "\"\"\""
 
@@ -77,7 +65,6 @@ static void open_history(reader *r, const fh_chat *c) {
 
 static bool open_reader(reader *r, const fh_chat *c) {
     *r = (reader){.inside = false};
-    if (!el_init) return false;
     setlocale(LC_CTYPE, ""); /* the editor moves by characters */
     r->el = el_init("freehold", stdin, c->cli->out, c->cli->err);
     if (!r->el) return false;

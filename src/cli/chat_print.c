@@ -109,7 +109,7 @@ static void rate(FILE *to, const char *label, uint32_t n, uint64_t ns) {
 void fh_chat_print_timing(const fh_chat *c) {
     FILE *to = c->cli->err;
     const fh_chat_timing *t = &c->timing;
-    char text[60];
+    char text[80];
     /* the first token of an answer comes out of the prompt's step */
     uint32_t steps = t->n_answer ? t->n_answer - 1 : 0;
     duration(to, "total duration:", t->load_ns + t->prompt_ns + t->answer_ns);
@@ -122,4 +122,8 @@ void fh_chat_print_timing(const fh_chat *c) {
     line(to, "eval count:", text);
     duration(to, "eval duration:", t->answer_ns);
     rate(to, "eval rate:", steps, t->answer_ns);
+    fh_engine_usage u = fh_engine_get_usage(c->x.engine);
+    snprintf(text, sizeof text, "%llu bytes, scratch %llu", (unsigned long long)u.state_peak,
+             (unsigned long long)u.scratch);
+    line(to, "state:", text);
 }

@@ -154,7 +154,7 @@ static fh_status set_width(embedding *z, fh_err *err) {
 
 static fh_status start(embedding *z, const char *model, fh_err *err) {
     const embed_options *o = z->o;
-    FH_TRY(fh_opened_load(&z->x, z->cli, model, err));
+    FH_TRY(fh_opened_load(&z->x, z->cli, model, &o->model, err));
     if (fh_model_plan(z->x.model, FH_PLAN_ENCODE))
         return fh_fail(err, FH_ERR_UNSUPPORTED, "'%.200s' has an encoder and a decoder, and no vector for a text",
                        z->x.at.name);

@@ -10,6 +10,7 @@
 #include "cli/model_options.h"
 
 #define MAX_TOKENS ((size_t)1 << 24)
+#define ROWS 64 /* computed per step; how many does not show in them */
 #define MAX_ROW ((size_t)1 << 28)
 
 typedef struct logits_options {
@@ -100,9 +101,9 @@ int fh_cmd_logits(fh_cli *cli) {
     fh_status s = FH_OK;
     if (!cli->json && isatty(fileno(cli->out)))
         s = fh_fail(&err, FH_ERR_USAGE, "raw numbers are not for a terminal: redirect them, or ask for --json");
-    if (s == FH_OK) s = fh_opened_load(&x, cli, model, &err);
+    if (s == FH_OK) s = fh_opened_load(&x, cli, model, &o.model, &err);
     if (s == FH_OK) s = read_tokens(&x, &o, &tokens, &decoder, &err);
-    if (s == FH_OK) s = fh_opened_start(&x, &o.model, 0, false, &err);
+    if (s == FH_OK) s = fh_opened_start(&x, &o.model, ROWS, false, &err);
     if (s == FH_OK) s = compute(&x, &o, &tokens, &decoder, &w, &err);
     fh_buf_release(&w.line);
     fh_ids_release(&decoder);

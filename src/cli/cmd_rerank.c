@@ -221,7 +221,7 @@ static uint64_t count_segments(const fh_bundle *b) {
 
 static fh_status start(reranking *z, const char *model, fh_err *err) {
     if (!z->o->query) return fh_fail(err, FH_ERR_USAGE, "--query is missing");
-    FH_TRY(fh_opened_load(&z->x, z->cli, model, err));
+    FH_TRY(fh_opened_load(&z->x, z->cli, model, &z->o->model, err));
     const fh_plan *p = fh_model_plan(z->x.model, FH_PLAN_STEP);
     z->head = p->exported[FH_EXPORT_SCORE] != FH_NO_VALUE;
     z->n_segment = count_segments(fh_model_bundle(z->x.model));

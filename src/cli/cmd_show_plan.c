@@ -1,7 +1,7 @@
 /* cli/cmd_show_plan.c - freehold show --plan: what is computed for a token, what it costs, and what memory it takes.
  * SPDX-License-Identifier: Apache-2.0
- * Costs are those of one token behind --ctx others (fh_plan_cost), memory is what an engine with these options
- * allocates for one session of --ctx tokens (fh_engine_foretell): state to the byte, in whole pages. */
+ * Costs are those of one token behind --ctx others (fh_plan_cost), memory is what `freehold run` with these options
+ * allocates for --ctx tokens (fh_engine_foretell): state to the byte, in whole pages. */
 #include "base/json.h"
 #include "base/num.h"
 #include "cli/show_part.h"
@@ -175,8 +175,8 @@ static void compose(const fh_cli *cli, plan_view *v, fh_buf *out) {
 
 static fh_status look(plan_view *v, fh_opened *x, const fh_cli *cli, const char *model, const fh_model_options *o,
                       fh_err *err) {
-    FH_TRY(fh_opened_load(x, cli, model, err));
-    FH_TRY(fh_opened_start(x, o, 0, false, err));
+    FH_TRY(fh_opened_load(x, cli, model, o, err));
+    FH_TRY(fh_opened_start(x, o, 1, false, err));
     uint64_t context = fh_model_spec(x->model)->n_context;
     v->ctx = o->ctx ? o->ctx : context ? context : 4096;
     if (v->ctx > UINT32_MAX) return fh_fail(err, FH_ERR_USAGE, "--ctx is too large");

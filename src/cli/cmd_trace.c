@@ -1,7 +1,8 @@
 /* cli/cmd_trace.c - freehold trace: the named values between tokens and logits, to hold against a reference.
  * SPDX-License-Identifier: Apache-2.0
  * The tokens are computed in one batch in which every value keeps its memory. A line a value on stdout; --json gives
- * all numbers, --out a safetensors file with the same names. `freehold show MODEL --plan` lists the ops between them. */
+ * all numbers, --out a safetensors file with the same names. `freehold show MODEL --plan` lists the ops between
+ * them. */
 #include <fnmatch.h>
 #include <math.h>
 
@@ -173,7 +174,7 @@ static fh_status start(fh_opened *x, const fh_cli *cli, trace_options *o, const 
     if (!o->tokens) return fh_fail(err, FH_ERR_USAGE, "--tokens is missing: ids, such as --tokens \"1 2 3\"");
     FH_TRY(fh_cli_parse_ids(tokens, o->tokens, "--tokens", err));
     if (tokens->len == 0) return fh_fail(err, FH_ERR_USAGE, "--tokens holds no token");
-    FH_TRY(fh_opened_load(x, cli, model, err));
+    FH_TRY(fh_opened_load(x, cli, model, &o->model, err));
     if (o->decoder_tokens) FH_TRY(fh_cli_parse_ids(decoder, o->decoder_tokens, "--decoder-tokens", err));
     else fh_ids_add(decoder, fh_model_spec(x->model)->decoder_start);
     FH_TRY(fh_ids_check(decoder, err));

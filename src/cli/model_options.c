@@ -71,10 +71,11 @@ fh_status fh_cli_parse_ids(fh_ids *out, const char *text, const char *what, fh_e
 
 /* ---- a model ---- */
 
-fh_status fh_opened_load(fh_opened *out, const fh_cli *cli, const char *model, fh_err *err) {
+fh_status fh_opened_load(fh_opened *out, const fh_cli *cli, const char *model, const fh_model_options *o, fh_err *err) {
     fh_bundle *bundle = NULL;
     uint64_t start = fh_clock_ns();
     fh_opened x = {.cli = cli};
+    if (o->cpu_level) FH_TRY(fh_cpu_limit(fh_str_of(o->cpu_level), err));
     FH_TRY(fh_locate(&x.at, model, err));
     FH_TRY(fh_location_open(&bundle, &x.at, err));
     bool placeholder = fh_builtin_is_placeholder(bundle);
@@ -123,7 +124,6 @@ const fh_adapter_set *fh_opened_adapters(const fh_opened *x) {
 fh_status fh_opened_start(fh_opened *x, const fh_model_options *o, uint32_t rows, bool keep, fh_err *err) {
     fh_engine_options e;
     uint64_t start = fh_clock_ns();
-    if (o->cpu_level) FH_TRY(fh_cpu_limit(fh_str_of(o->cpu_level), err));
     FH_TRY(fh_model_options_engine(&e, o, err));
     e.rows = rows;
     e.keep_values = keep;

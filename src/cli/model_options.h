@@ -45,8 +45,10 @@ typedef struct fh_opened {
     uint64_t load_ns;
 } fh_opened;
 
-/* Binds and compiles; says on err what a user should know about the model. */
-FH_MUST_USE fh_status fh_opened_load(fh_opened *out, const fh_cli *cli, const char *model, fh_err *err);
+/* Binds and compiles; says on err what a user should know about the model. First of all --cpu-level: kernels are chosen
+ * when they are first used. */
+FH_MUST_USE fh_status fh_opened_load(fh_opened *out, const fh_cli *cli, const char *model, const fh_model_options *o,
+                                     fh_err *err);
 /* Threads and scratch. rows: results per step at most, 0: as many as tokens. keep: every intermediate value stays. */
 FH_MUST_USE fh_status fh_opened_start(fh_opened *x, const fh_model_options *o, uint32_t rows, bool keep, fh_err *err);
 void fh_opened_close(fh_opened *x); /* {0} is fine */

@@ -185,6 +185,7 @@ fh_status fh_exec_new(fh_exec **out, const fh_plan *plan, const fh_state_layout 
     memset(x->ns, 0, plan->n_op * sizeof *x->ns);
     fill_buckets(x);
     find_ends(x);
+    x->careful = fh_cpu_is_careful(plan);
 out:
     if (status == FH_OK) {
         *out = x;

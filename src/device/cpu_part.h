@@ -70,6 +70,7 @@ struct fh_exec {
     uint64_t low_floats;
     const struct fh_prepared *prepared; /* fast mode, or NULL */
     uint8_t *form;                      /* inputs of products as these want them */
+    bool careful;                       /* products keep f32 inputs rather than take bf16 */
     float **angle;                      /* [n_rope]: cosines [tokens, pairs], then sines */
     uint32_t **bucket;                  /* [n_op]: of distances -max to max, or NULL */
     fh_cpu_worker *worker;
@@ -119,6 +120,7 @@ typedef void fh_cpu_run_fn(fh_exec *x, const fh_op *o, fh_cpu_worker *w);
 fh_cpu_run_fn fh_cpu_run_product;  /* cpu_product.c */
 fh_cpu_run_fn fh_cpu_fast_product; /* cpu_fast_product.c */
 void fh_cpu_form_note(fh_cpu_worker *w, const fh_op *o);
+bool fh_cpu_is_careful(const fh_plan *p);
 void fh_cpu_size_forms(const fh_plan *p, const fh_extent *ceiling, fh_cpu_sizes *s);
 fh_cpu_run_fn fh_cpu_run_attend;                                   /* cpu_attend.c */
 fh_cpu_run_fn fh_cpu_run_store, fh_cpu_run_conv, fh_cpu_run_delta; /* cpu_state.c */

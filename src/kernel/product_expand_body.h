@@ -1,12 +1,17 @@
 /* kernel/product_expand_body.h - units of packed codes to bytes and f32 scales, compiled once per instruction set.
  * SPDX-License-Identifier: Apache-2.0
  * The includer defines EXPAND_NAME, EXPAND_BYTES (of a vector register), EXPAND_BIAS (0 or 128), EXPAND_F16(src, dst)
- * (16 f16 to f32) and EXPAND_LOOKUP(table, v) (bytes of v, all under 16, through table[16]). What a unit holds is told
+ * (16 f16 to f32), EXPAND_U8(p), EXPAND_I8(p) and EXPAND_U32(p) (bytes to a register of f32 or of integers) and EXPAND_LOOKUP(table, v) (bytes of v, all under 16, through table[16]). What a unit holds is told
  * beside each kind in product_pack.c; g is a quad of columns, 64 bytes of 16 rows. */
 #include "base/cursor.h"
 #include "kernel/product_part.h"
 
 typedef uint8_t expand_v __attribute__((vector_size(EXPAND_BYTES), aligned(EXPAND_BYTES), may_alias));
+#if defined(__clang__)
+#define EXPAND_UNROLL _Pragma("unroll")
+#else
+#define EXPAND_UNROLL _Pragma("GCC unroll 8")
+#endif
 #define EACH(v) for (size_t v = 0; v < FH_QUAD_BYTES; v += EXPAND_BYTES)
 #define AT(p) (*(const expand_v *)(const void *)(p))
 #define PUT(to, value) (*(expand_v *)(void *)(to) = (value) + (uint8_t)(add))
@@ -42,7 +47,7 @@ static inline void five_bits(const uint8_t *src, size_t n_block, uint8_t *code, 
     for (size_t b = 0; b < n_block; b++, src += 5 * QUAD, code += 8 * QUAD) {
         EACH(v) {
             const expand_v h = AT(src + v);
-            for (unsigned g = 0; g < 4; g++) {
+            EXPAND_UNROLL for (unsigned g = 0; g < 4; g++) {
                 const expand_v q = AT(src + (g + 1) * QUAD + v);
                 PUT(code + g * QUAD + v, (q & 15) | ((h >> g) & 1) << 4);
                 PUT(code + (g + 4) * QUAD + v, q >> 4 | ((h >> (g + 4)) & 1) << 4);
@@ -69,7 +74,7 @@ static inline void k_five(const uint8_t *src, uint8_t *code, int add) {
     for (size_t i = 0; i < 8 * QUAD; i += EXPAND_BYTES) {
         const expand_v h = AT(src + i);
         const uint8_t *from = src + 8 * QUAD + i;
-        for (unsigned c = 0; c < 4; c++) {
+        EXPAND_UNROLL for (unsigned c = 0; c < 4; c++) {
             const expand_v q = AT(from + c * 8 * QUAD), bits = h >> (2 * c);
             PUT(code + c * 16 * QUAD + i, (q & 15) | (bits & 1) << 4);
             PUT(code + (2 * c + 1) * 8 * QUAD + i, q >> 4 | (bits & 2) << 3);
@@ -93,9 +98,9 @@ static inline void k_six(const uint8_t *src, uint8_t *code, int add) {
 static inline void k_three(const uint8_t *src, uint8_t *code, int add) {
     for (size_t i = 0; i < 8 * QUAD; i += EXPAND_BYTES) {
         const expand_v h = AT(src + i);
-        for (unsigned half = 0; half < 2; half++) {
+        EXPAND_UNROLL for (unsigned half = 0; half < 2; half++) {
             const expand_v q = AT(src + (8 + 8 * half) * QUAD + i);
-            for (unsigned j = 0; j < 4; j++) {
+            EXPAND_UNROLL for (unsigned j = 0; j < 4; j++) {
                 PUT(code + (4 * half + j) * 8 * QUAD + i, ((q >> (2 * j)) & 3) | ((h >> (4 * half + j)) & 1) << 2);
             }
         }
@@ -106,7 +111,7 @@ static inline void k_two(const uint8_t *src, uint8_t *code, int add) {
     for (size_t half = 0; half < 2; half++, src += 8 * QUAD, code += 32 * QUAD) {
         for (size_t i = 0; i < 8 * QUAD; i += EXPAND_BYTES) {
             const expand_v q = AT(src + i);
-            for (unsigned j = 0; j < 4; j++) PUT(code + j * 8 * QUAD + i, (q >> (2 * j)) & 3);
+            EXPAND_UNROLL for (unsigned j = 0; j < 4; j++) PUT(code + j * 8 * QUAD + i, (q >> (2 * j)) & 3);
         }
     }
 }
@@ -116,66 +121,86 @@ static inline void f16_scales(const uint8_t *src, size_t n, float *dst) {
     for (size_t i = 0; i < n; i++) EXPAND_F16(src + 32 * i, dst + 16 * i);
 }
 
+typedef float expand_f __attribute__((vector_size(EXPAND_BYTES), aligned(EXPAND_BYTES), may_alias));
+enum { EXPAND_LANES = EXPAND_BYTES / 4 };
+
+/* Sixteen bytes, as numbers, times factors. */
+static inline void scaled_u8(const float *d, const uint8_t *s, float *dst) {
+    for (size_t r = 0; r < FH_HALF; r += EXPAND_LANES) {
+        *(expand_f *)(void *)(dst + r) = *(const expand_f *)(const void *)(d + r) * (expand_f)EXPAND_U8(s + r);
+    }
+}
+static inline void scaled_i8(const float *d, const uint8_t *s, float *dst) {
+    for (size_t r = 0; r < FH_HALF; r += EXPAND_LANES) {
+        *(expand_f *)(void *)(dst + r) = *(const expand_f *)(const void *)(d + r) * (expand_f)EXPAND_I8(s + r);
+    }
+}
+#define FACTORS(name) float name[FH_HALF] __attribute__((aligned(EXPAND_BYTES)))
+
 static inline void f16_pairs(const uint8_t *src, size_t n, float *scale, float *min) {
     for (size_t i = 0; i < n; i++) {
-        float m[FH_HALF];
+        FACTORS(m);
         EXPAND_F16(src + 64 * i, scale + 16 * i);
         EXPAND_F16(src + 64 * i + 32, m);
-        for (size_t r = 0; r < FH_HALF; r++) min[16 * i + r] = -m[r];
+        for (size_t r = 0; r < FH_HALF; r += EXPAND_LANES) {
+            *(expand_f *)(void *)(min + 16 * i + r) = -*(const expand_f *)(const void *)(m + r);
+        }
     }
 }
 
 /* d times signed bytes */
 static inline void i8_scales(const uint8_t *unit, size_t n, float *scale) {
-    float d[FH_HALF];
-    const int8_t *s = (const int8_t *)unit + 32;
+    FACTORS(d);
     EXPAND_F16(unit, d);
-    for (size_t i = 0; i < n; i++) {
-        for (size_t r = 0; r < FH_HALF; r++) scale[16 * i + r] = d[r] * (float)s[16 * i + r];
-    }
+    for (size_t i = 0; i < n; i++) scaled_i8(d, unit + 32 + 16 * i, scale + 16 * i);
 }
 
 static inline void k_scales(const uint8_t *unit, float *scale, float *min) {
-    float d[FH_HALF], m[FH_HALF];
-    const uint8_t *s = unit + 64;
+    FACTORS(d);
+    FACTORS(m);
     EXPAND_F16(unit, d);
     EXPAND_F16(unit + 32, m);
     for (size_t i = 0; i < 8; i++) {
-        for (size_t r = 0; r < FH_HALF; r++) {
-            scale[16 * i + r] = d[r] * (float)s[32 * i + r];
-            min[16 * i + r] = m[r] * (float)s[32 * i + 16 + r];
-        }
+        scaled_u8(d, unit + 64 + 32 * i, scale + 16 * i);
+        scaled_u8(m, unit + 80 + 32 * i, min + 16 * i);
     }
 }
 
 static inline void k_nibble_scales(const uint8_t *unit, float *scale, float *min) {
-    float d[FH_HALF], m[FH_HALF];
-    const uint8_t *s = unit + 64;
+    FACTORS(d);
+    FACTORS(m);
+    uint8_t low[FH_UNIT] __attribute__((aligned(EXPAND_BYTES))), high[FH_UNIT] __attribute__((aligned(EXPAND_BYTES)));
     EXPAND_F16(unit, d);
     EXPAND_F16(unit + 32, m);
+    for (size_t i = 0; i < FH_UNIT; i += EXPAND_BYTES) {
+        const expand_v s = AT(unit + 64 + i);
+        *(expand_v *)(void *)(low + i) = s & 15;
+        *(expand_v *)(void *)(high + i) = s >> 4;
+    }
     for (size_t i = 0; i < 16; i++) {
-        for (size_t r = 0; r < FH_HALF; r++) {
-            scale[16 * i + r] = d[r] * (float)(s[16 * i + r] & 15);
-            min[16 * i + r] = m[r] * (float)(s[16 * i + r] >> 4);
-        }
+        scaled_u8(d, low + 16 * i, scale + 16 * i);
+        scaled_u8(m, high + 16 * i, min + 16 * i);
     }
 }
+
+typedef uint32_t expand_w __attribute__((vector_size(EXPAND_BYTES), aligned(EXPAND_BYTES), may_alias));
+#define CHOOSE(mask, a, b) (((a) & (expand_w)(mask)) | ((b) & ~(expand_w)(mask)))
 
 /* Half of 2^(e - 127), as codes are doubled: subnormal for e < 2. */
 static inline void exponent_scales(const uint8_t *src, size_t n_block, float *scale) {
-    for (size_t i = 0; i < n_block * FH_HALF; i++) {
-        const uint32_t e = src[i], bits = e < 2 ? 0x00200000u << e : (e - 1) << 23;
-        memcpy(scale + i, &bits, 4);
+    for (size_t i = 0; i < n_block * FH_HALF; i += EXPAND_LANES) {
+        const expand_w e = (expand_w)EXPAND_U32(src + i);
+        *(expand_w *)(void *)(scale + i) = CHOOSE(e < 2, ((e & 1) + 1) << 21, (e - 1) << 23);
     }
 }
 
-/* Unsigned E4M3, halved: its fields where an f32 has them are 2^-120 of it. 127 is 0 there, 255 is not. */
+/* Unsigned E4M3, halved. 127 is 0 there, 255 is not. Subnormal ones by a product, as their bits alone would be. */
 static inline void e4m3_scales(const uint8_t *src, size_t n, float *scale) {
-    for (size_t i = 0; i < n; i++) {
-        const uint32_t bits = src[i] == 127 ? 0 : (uint32_t)(src[i] & 127) << 20;
-        float f;
-        memcpy(&f, &bits, 4);
-        scale[i] = f * 0x1p119f;
+    for (size_t i = 0; i < n * FH_HALF; i += EXPAND_LANES) {
+        const expand_w b = (expand_w)EXPAND_U32(src + i), e = b & 127;
+        const expand_f small = __builtin_convertvector(e, expand_f) * 0x1p-10f;
+        *(expand_w *)(void *)(scale + i) =
+            CHOOSE(e < 8, (expand_w)small, (e << 20) + (119u << 23)) & (expand_w)(b != 127);
     }
 }
 
@@ -257,7 +282,7 @@ KIND(mxfp4) {
 }
 KIND(nvfp4) {
     IGNORE_MIN;
-    e4m3_scales(unit, n_block * 32, scale);
+    e4m3_scales(unit, n_block * 2, scale);
     half_levels(unit + (n_block * 32 + 63) / 64 * 64, n_block * 4, 2, code, E2M1);
 }
 
@@ -275,3 +300,5 @@ fh_expand_fn *const EXPAND_NAME[FH_PANEL_COUNT] = {
 #undef KIND
 #undef IGNORE_MIN
 #undef LEVEL
+#undef FACTORS
+#undef CHOOSE

@@ -12,6 +12,7 @@
 #else
 #define I8_UNROLL _Pragma("GCC unroll 16")
 #endif
+#define I8_FENCE __asm__ volatile("" : : : "memory")
 #define I8_INLINE static inline __attribute__((always_inline))
 
 typedef struct i8_part { /* of one half, or of both where a register holds 16 rows */
@@ -66,9 +67,16 @@ I8_INLINE void i8_tile(const fh_dot_i8 *a, const i8_part *p, size_t from, const 
             acc[v][i] = I8_LOADF(p->acc + (from + i) * FH_PRODUCT_PANEL + v * p->acc_step);
         }
     }
+    /* Inputs of the next tile are fetched meanwhile, if they lie at the distance of the first. */
+    const size_t last = from + n_in < a->n ? from + n_in : from;
+    const ptrdiff_t skip = (const fh_i8_block *)a->x[last] - (const fh_i8_block *)a->x[from];
     for (size_t b = 0; b < a->n_block; b++) {
+        I8_UNROLL for (size_t i = 0; i < n_in; i++) I8_AHEAD(&x[i][b] + skip);
         i8_block(a, p, x, acc, b, n_vec, n_in, halves, 0);
-        if (halves) i8_block(a, p, x, acc, b, n_vec, n_in, halves, 1);
+        if (halves) {
+            I8_FENCE; /* or loads of the second half are moved up until registers run out */
+            i8_block(a, p, x, acc, b, n_vec, n_in, halves, 1);
+        }
     }
     I8_UNROLL for (size_t i = 0; i < n_in; i++) {
         I8_UNROLL for (size_t v = 0; v < n_vec; v++) {

@@ -16,6 +16,19 @@ static void expand_f16(const uint8_t *src, float *dst) {
     for (size_t i = 0; i < 16; i++) dst[i] = fh_widen_f16((uint16_t)(src[2 * i] | src[2 * i + 1] << 8));
 }
 
+typedef float expand_floats __attribute__((vector_size(16)));
+static expand_floats expand_u8(const uint8_t *p) {
+    return (expand_floats){(float)p[0], (float)p[1], (float)p[2], (float)p[3]};
+}
+static expand_floats expand_i8(const uint8_t *p) {
+    return (expand_floats){(float)(int8_t)p[0], (float)(int8_t)p[1], (float)(int8_t)p[2], (float)(int8_t)p[3]};
+}
+typedef uint32_t expand_words __attribute__((vector_size(16)));
+static expand_words expand_u32(const uint8_t *p) { return (expand_words){p[0], p[1], p[2], p[3]}; }
+#define EXPAND_U32(p) expand_u32(p)
+#define EXPAND_U8(p) expand_u8(p)
+#define EXPAND_I8(p) expand_i8(p)
+
 typedef uint8_t expand_bytes __attribute__((vector_size(16)));
 static expand_bytes expand_lookup(const uint8_t *table, expand_bytes v) {
     for (int i = 0; i < 16; i++) v[i] = table[v[i]];

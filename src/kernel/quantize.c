@@ -6,13 +6,11 @@
 #include <pthread.h>
 
 #include "kernel/decode.h"
-#include "kernel/quantize_grid.h"
+#include "kernel/quantize_part.h"
 
 typedef struct quantizer {
     fh_quantize_row *row; /* NULL: fh_encode, where that can */
     bool needs_weights;
-    bool has_grid;
-    fh_grid_id grid;
     uint8_t n_scale, scale_at[4]; /* where f16 scales lie in a block */
 } quantizer;
 
@@ -35,31 +33,13 @@ static const quantizer table[FH_DTYPE_COUNT] = {
     [FH_DTYPE_Q4_K] = {.row = fh_quantize_row_q4_k, .n_scale = 2, .scale_at = {0, 2}},
     [FH_DTYPE_Q5_K] = {.row = fh_quantize_row_q5_k, .n_scale = 2, .scale_at = {0, 2}},
     [FH_DTYPE_Q6_K] = {.row = fh_quantize_row_q6_k, .n_scale = 1, .scale_at = {208}},
-    [FH_DTYPE_IQ1_S] = {.row = fh_quantize_row_iq1_s,
-                        .needs_weights = true,
-                        .has_grid = true,
-                        .grid = FH_GRID_IQ1,
-                        .n_scale = 1,
-                        .scale_at = {0}},
-    [FH_DTYPE_IQ1_M] = {.row = fh_quantize_row_iq1_m, .has_grid = true, .grid = FH_GRID_IQ1},
-    [FH_DTYPE_IQ2_XXS] = {.row = fh_quantize_row_iq2_xxs,
-                          .needs_weights = true,
-                          .has_grid = true,
-                          .grid = FH_GRID_IQ2_XXS,
-                          .n_scale = 1,
-                          .scale_at = {0}},
-    [FH_DTYPE_IQ2_XS] = {.row = fh_quantize_row_iq2_xs,
-                         .needs_weights = true,
-                         .has_grid = true,
-                         .grid = FH_GRID_IQ2_XS,
-                         .n_scale = 1,
-                         .scale_at = {0}},
-    [FH_DTYPE_IQ2_S] =
-        {.row = fh_quantize_row_iq2_s, .has_grid = true, .grid = FH_GRID_IQ2_S, .n_scale = 1, .scale_at = {0}},
-    [FH_DTYPE_IQ3_XXS] =
-        {.row = fh_quantize_row_iq3_xxs, .has_grid = true, .grid = FH_GRID_IQ3_XXS, .n_scale = 1, .scale_at = {0}},
-    [FH_DTYPE_IQ3_S] =
-        {.row = fh_quantize_row_iq3_s, .has_grid = true, .grid = FH_GRID_IQ3_S, .n_scale = 1, .scale_at = {0}},
+    [FH_DTYPE_IQ1_S] = {.row = fh_quantize_row_iq1_s, .needs_weights = true, .n_scale = 1, .scale_at = {0}},
+    [FH_DTYPE_IQ1_M] = {.row = fh_quantize_row_iq1_m},
+    [FH_DTYPE_IQ2_XXS] = {.row = fh_quantize_row_iq2_xxs, .needs_weights = true, .n_scale = 1, .scale_at = {0}},
+    [FH_DTYPE_IQ2_XS] = {.row = fh_quantize_row_iq2_xs, .needs_weights = true, .n_scale = 1, .scale_at = {0}},
+    [FH_DTYPE_IQ2_S] = {.row = fh_quantize_row_iq2_s, .n_scale = 1, .scale_at = {0}},
+    [FH_DTYPE_IQ3_XXS] = {.row = fh_quantize_row_iq3_xxs, .n_scale = 1, .scale_at = {0}},
+    [FH_DTYPE_IQ3_S] = {.row = fh_quantize_row_iq3_s, .n_scale = 1, .scale_at = {0}},
 };
 
 static const fh_fits *best = &fh_fits_base;
@@ -78,11 +58,6 @@ bool fh_can_quantize(fh_dtype t) {
 }
 
 bool fh_quantize_needs_weights(fh_dtype t) { return (unsigned)t < FH_DTYPE_COUNT && table[t].needs_weights; }
-
-fh_status fh_quantize_prepare(fh_dtype t, fh_err *err) {
-    FH_REQUIRE(fh_can_quantize(t));
-    return table[t].has_grid ? fh_grid_prepare(table[t].grid, err) : FH_OK;
-}
 
 static void quantize(const fh_fits *fits, fh_dtype t, const float *src, uint8_t *dst, size_t n_row, size_t n_col,
                      const float *weight) {

@@ -9,18 +9,15 @@
 #define FH_KERNEL_QUANTIZE_H
 
 #include "base/cpu.h"
-#include "base/err.h"
 #include "tensor/dtype.h"
 
 /* F32, F16, BF16, Q8_0 and the block types below 8 bits. */
 bool fh_can_quantize(fh_dtype t);
 /* IQ1_S, IQ2_XXS, IQ2_XS: there is no way to make them without importance weights. */
 bool fh_quantize_needs_weights(fh_dtype t);
-/* Builds what the type needs (neighbours in a codebook), once; milliseconds. Any thread, before fh_quantize. */
-FH_MUST_USE fh_status fh_quantize_prepare(fh_dtype t, fh_err *err);
 
 /* n_row rows of n_col numbers, n_col a whole number of blocks, to dst. weight: importance of each column, [n_col], or
- * NULL. The type was prepared. */
+ * NULL. The first row of an IQ type builds its tables: a tenth of a second. */
 void fh_quantize(fh_dtype t, const float *src, uint8_t *dst, size_t n_row, size_t n_col, const float *weight);
 /* The same with the loops of one CPU level, for tests: false where this build or machine does not have them. */
 bool fh_quantize_at(fh_cpu_level level, fh_dtype t, const float *src, uint8_t *dst, size_t n_row, size_t n_col,

@@ -1,17 +1,17 @@
 /* kernel/quantize_grid.c - the neighbours of every point, found by counting distances.
  * SPDX-License-Identifier: Apache-2.0
- * Owns: the six grids, for the life of the program (3 MB in all). Squared distances are small integers, so words are
- * put in order by counting, not by comparing; all six take about a tenth of a second.
- * Threads: one builds, the others wait; a failed building can be tried again. */
+ * Owns: the six grids, 2 MB of static storage that costs nothing until used. Squared distances are small integers, so
+ * words are put in order by counting, not by comparing; all six take about a quarter of a second.
+ * Threads: one builds, the others wait. */
 #include "kernel/quantize_grid.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "base/mem.h"
+#include "base/num.h"
 #include "kernel/iq_tables.h"
 
-enum { MAX_DISTANCE = 4 * 7 * 7 + 1, PAD = 16 };
+enum { MAX_DISTANCE = 4 * 7 * 7 + 1, PAD = 16, MAX_BOOK = 2048, MAX_POINTS = 6561 };
 
 typedef struct grid_form {
     const uint16_t *book;
@@ -25,9 +25,27 @@ static const grid_form form[FH_GRID_COUNT] = {
     [FH_GRID_IQ3_XXS] = {fh_iq3_xxs_book, 256, 4, 2}, [FH_GRID_IQ3_S] = {fh_iq3_s_book, 512, 4, 3},
 };
 
-static fh_grid grid[FH_GRID_COUNT];
 static _Atomic bool ready[FH_GRID_COUNT];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+/* Exactly as much as the lists take. */
+static struct grid_store {
+    fh_grid grid;
+    int16_t index[MAX_POINTS];
+    uint32_t start[MAX_POINTS + 1];
+    uint16_t count[MAX_POINTS];
+} store[FH_GRID_COUNT];
+static uint16_t near_iq2_xxs[161136], near_iq2_xs[230560], near_iq2_s[100576], near_iq1[362352], near_iq3_xxs[62432],
+    near_iq3_s[59296];
+
+static const struct {
+    uint16_t *word;
+    size_t n;
+} near[FH_GRID_COUNT] = {
+    [FH_GRID_IQ2_XXS] = {near_iq2_xxs, FH_COUNT(near_iq2_xxs)}, [FH_GRID_IQ2_XS] = {near_iq2_xs, FH_COUNT(near_iq2_xs)},
+    [FH_GRID_IQ2_S] = {near_iq2_s, FH_COUNT(near_iq2_s)},       [FH_GRID_IQ1] = {near_iq1, FH_COUNT(near_iq1)},
+    [FH_GRID_IQ3_XXS] = {near_iq3_xxs, FH_COUNT(near_iq3_xxs)}, [FH_GRID_IQ3_S] = {near_iq3_s, FH_COUNT(near_iq3_s)},
+};
 
 size_t fh_grid_point_of_word(const fh_grid *g, uint16_t word) {
     size_t p = 0;
@@ -37,7 +55,7 @@ size_t fh_grid_point_of_word(const fh_grid *g, uint16_t word) {
 
 /* Distances from one point to the whole book, and up to which they count. */
 typedef struct around {
-    uint8_t distance[2048];
+    uint8_t distance[MAX_BOOK];
     unsigned limit;
     size_t n; /* words within the limit */
 } around;
@@ -74,76 +92,51 @@ static void list_words(const fh_grid *g, const around *a, uint16_t *out) {
     for (; n % PAD; n++) out[n] = out[n - 1];
 }
 
-static void index_book(fh_grid *g, uint8_t *level) {
-    for (size_t p = 0; p < g->n_point; p++) g->index[p] = -1;
+static void index_book(const fh_grid *g, int16_t *index, uint8_t *level) {
+    for (size_t p = 0; p < g->n_point; p++) index[p] = -1;
     for (size_t w = 0; w < g->n_book; w++) {
-        g->index[fh_grid_point_of_word(g, g->book[w])] = (int16_t)w;
+        index[fh_grid_point_of_word(g, g->book[w])] = (int16_t)w;
         for (int i = 0; i < g->dim; i++) level[(size_t)i * g->n_book + w] = (uint8_t)fh_grid_level(g, g->book[w], i);
     }
 }
 
-static fh_status build(fh_grid *out, const grid_form *f, fh_err *err) {
+static void build(fh_grid_id id) {
+    static uint8_t level[8 * MAX_BOOK];
+    static around a;
+    const grid_form *f = &form[id];
+    struct grid_store *s = &store[id];
     const bool ternary = f->dim == 8;
-    fh_grid g = {.book = f->book,
-                 .n_book = f->n_book,
-                 .dim = f->dim,
-                 .base = ternary ? 3 : 8,
-                 .bits = ternary ? 2 : 3,
-                 .n_point = ternary ? 6561 : 4096};
-    fh_status st = FH_OK;
-    around *a = fh_alloc(1, sizeof *a);
-    uint8_t *level = fh_alloc((size_t)g.dim, g.n_book);
-    g.index = fh_alloc(g.n_point, sizeof *g.index);
-    g.start = fh_alloc(g.n_point + 1, sizeof *g.start);
-    g.count = fh_alloc_zero(g.n_point, sizeof *g.count);
-    if (!a || !level || !g.index || !g.start || !g.count) {
-        st = fh_fail_memory(err, g.n_point * sizeof *g.start);
-        goto out;
+    s->grid = (fh_grid){.book = f->book,
+                        .n_book = f->n_book,
+                        .dim = f->dim,
+                        .base = ternary ? 3 : 8,
+                        .bits = ternary ? 2 : 3,
+                        .n_point = ternary ? 6561 : 4096,
+                        .index = s->index,
+                        .start = s->start,
+                        .count = s->count,
+                        .near = near[id].word};
+    fh_grid *g = &s->grid;
+    index_book(g, s->index, level);
+    for (size_t p = 0; p < g->n_point; p++) {
+        s->start[p] = (uint32_t)g->n_near;
+        if (s->index[p] >= 0) continue;
+        look_around(g, p, f->n_distance, level, &a);
+        s->count[p] = (uint16_t)a.n;
+        FH_REQUIRE(g->n_near + (a.n + PAD - 1) / PAD * PAD <= near[id].n);
+        list_words(g, &a, near[id].word + g->n_near);
+        g->n_near += (a.n + PAD - 1) / PAD * PAD;
     }
-    index_book(&g, level);
-    for (size_t p = 0; p < g.n_point; p++) {
-        g.start[p] = (uint32_t)g.n_near;
-        if (g.index[p] >= 0) continue;
-        look_around(&g, p, f->n_distance, level, a);
-        g.count[p] = (uint16_t)a->n;
-        g.n_near += (a->n + PAD - 1) / PAD * PAD;
-    }
-    g.start[g.n_point] = (uint32_t)g.n_near;
-    g.near = fh_alloc(g.n_near, sizeof *g.near);
-    if (!g.near) {
-        st = fh_fail_memory(err, g.n_near * sizeof *g.near);
-        goto out;
-    }
-    for (size_t p = 0; p < g.n_point; p++) {
-        if (g.index[p] >= 0) continue;
-        look_around(&g, p, f->n_distance, level, a);
-        list_words(&g, a, g.near + g.start[p]);
-    }
-    *out = g;
-out:
-    fh_free(a);
-    fh_free(level);
-    if (st != FH_OK) {
-        fh_free(g.index);
-        fh_free(g.start);
-        fh_free(g.count);
-    }
-    return st;
-}
-
-fh_status fh_grid_prepare(fh_grid_id id, fh_err *err) {
-    fh_status st = FH_OK;
-    if (atomic_load_explicit(&ready[id], memory_order_acquire)) return FH_OK;
-    pthread_mutex_lock(&lock);
-    if (!atomic_load_explicit(&ready[id], memory_order_relaxed)) {
-        st = build(&grid[id], &form[id], err);
-        if (st == FH_OK) atomic_store_explicit(&ready[id], true, memory_order_release);
-    }
-    pthread_mutex_unlock(&lock);
-    return st;
+    s->start[g->n_point] = (uint32_t)g->n_near;
+    FH_REQUIRE(g->n_near == near[id].n);
 }
 
 const fh_grid *fh_grid_get(fh_grid_id id) {
-    FH_REQUIRE(atomic_load_explicit(&ready[id], memory_order_acquire));
-    return &grid[id];
+    if (!atomic_load_explicit(&ready[id], memory_order_acquire)) {
+        pthread_mutex_lock(&lock);
+        if (!atomic_load_explicit(&ready[id], memory_order_relaxed)) build(id);
+        atomic_store_explicit(&ready[id], true, memory_order_release);
+        pthread_mutex_unlock(&lock);
+    }
+    return &store[id].grid;
 }

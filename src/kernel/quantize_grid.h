@@ -2,11 +2,10 @@
  * SPDX-License-Identifier: Apache-2.0
  * A point is a vector of 8 levels 0 .. 2 or of 4 levels 0 .. 7, numbered sum level[i] * base^i. Books hold a small
  * part of all points. For each other point its neighbours are listed: those words of the book that are at one of the
- * n smallest distances that occur, nearest first, then in the book's order. Built once for each book, kept for good. */
+ * n smallest distances that occur, nearest first, then in the book's order. Built when first asked for. */
 #ifndef FH_KERNEL_QUANTIZE_GRID_H
 #define FH_KERNEL_QUANTIZE_GRID_H
 
-#include "base/err.h"
 #include "kernel/quantize_part.h"
 
 typedef enum fh_grid_id {
@@ -23,14 +22,13 @@ typedef struct fh_grid {
     const uint16_t *book; /* [n_book] */
     size_t n_book, n_point, n_near;
     int dim, base, bits;
-    int16_t *index;  /* [n_point] in the book, or -1 */
-    uint32_t *start; /* [n_point + 1] of a point's neighbours in near; lists are padded to multiples of 16 */
-    uint16_t *count; /* [n_point] */
-    uint16_t *near;  /* words */
+    const int16_t *index;  /* [n_point] in the book, or -1 */
+    const uint32_t *start; /* [n_point + 1] of a point's neighbours in near; lists are padded to multiples of 16 */
+    const uint16_t *count; /* [n_point] */
+    const uint16_t *near;  /* words */
 } fh_grid;
 
-FH_MUST_USE fh_status fh_grid_prepare(fh_grid_id id, fh_err *err);
-const fh_grid *fh_grid_get(fh_grid_id id); /* prepared */
+const fh_grid *fh_grid_get(fh_grid_id id); /* any thread; the first call takes up to a tenth of a second */
 
 static inline int fh_grid_level(const fh_grid *g, uint16_t word, int i) {
     return word >> (i * g->bits) & ((1 << g->bits) - 1);

@@ -17,6 +17,7 @@ static inline __m256i dot(__m256i sum, __m256i w, __m256i x) {
 #define I8_INPUTS 2
 #define I8_BIASED 0
 #define I8_SET(x) _mm256_set1_epi32(x)
+#define I8_AHEAD(p) _mm_prefetch((const char *)(p), _MM_HINT_T0)
 #define I8_SETF(x) _mm256_set1_ps(x)
 #define I8_LOAD(p) _mm256_load_si256((const __m256i *)(const void *)(p))
 #define I8_LOADF(p) _mm256_load_ps(p)

@@ -8,6 +8,10 @@
 
 #define EXPAND_BYTES 32
 #define EXPAND_F16(src, dst) expand_f16(src, dst)
+#define LOAD64(p) _mm_loadl_epi64((const __m128i *)(const void *)(p))
+#define EXPAND_U8(p) _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(LOAD64(p)))
+#define EXPAND_I8(p) _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(LOAD64(p)))
+#define EXPAND_U32(p) _mm256_cvtepu8_epi32(LOAD64(p))
 #define EXPAND_LOOKUP(table, v) \
     ((expand_v)_mm256_shuffle_epi8( \
         _mm256_broadcastsi128_si256(_mm_load_si128((const __m128i *)(const void *)(table))), (__m256i)(v)))

@@ -10,9 +10,11 @@
 #define EXPAND_BYTES 64
 #define EXPAND_F16(src, dst) \
     _mm512_storeu_ps(dst, _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)(src))))
-#define EXPAND_LOOKUP(table, v) \
-    ((expand_v)_mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm_load_si128((const __m128i *)(const void *)(table))), \
-                                   (__m512i)(v)))
+#define LOAD128(p) _mm_loadu_si128((const __m128i *)(const void *)(p))
+#define EXPAND_U8(p) _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(LOAD128(p)))
+#define EXPAND_I8(p) _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(LOAD128(p)))
+#define EXPAND_U32(p) _mm512_cvtepu8_epi32(LOAD128(p))
+#define EXPAND_LOOKUP(table, v) ((expand_v)_mm512_shuffle_epi8(_mm512_broadcast_i32x4(LOAD128(table)), (__m512i)(v)))
 #include "kernel/product_expand_body.h"
 
 #define LOAD16(p) _mm256_loadu_si256((const __m256i *)(const void *)(p))

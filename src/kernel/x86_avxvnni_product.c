@@ -10,6 +10,7 @@
 #define I8_INPUTS 3
 #define I8_BIASED 1
 #define I8_SET(x) _mm256_set1_epi32(x)
+#define I8_AHEAD(p) _mm_prefetch((const char *)(p), _MM_HINT_T0)
 #define I8_SETF(x) _mm256_set1_ps(x)
 #define I8_LOAD(p) _mm256_load_si256((const __m256i *)(const void *)(p))
 #define I8_LOADF(p) _mm256_load_ps(p)

@@ -11,12 +11,6 @@
 #endif
 enum { INPUTS = 6 };
 
-static inline __m512bh bf16_of(__m512i x) {
-    __m512bh y;
-    memcpy(&y, &x, sizeof y);
-    return y;
-}
-
 static inline __attribute__((always_inline)) void tile(const fh_dot_bf16 *a, size_t from, const size_t n,
                                                        const size_t n_half) {
     __m512 acc[2][INPUTS];
@@ -28,12 +22,12 @@ static inline __attribute__((always_inline)) void tile(const fh_dot_bf16 *a, siz
         }
     }
     for (size_t k = 0; k < a->n_col; k += 2) {
-        const __m512bh v0 = bf16_of(_mm512_load_si512(w0 + k * FH_HALF));
-        const __m512bh v1 = bf16_of(_mm512_load_si512(w1 + k * FH_HALF));
+        const __m512bh v0 = (__m512bh)(_mm512_load_si512(w0 + k * FH_HALF));
+        const __m512bh v1 = (__m512bh)(_mm512_load_si512(w1 + k * FH_HALF));
         UNROLL for (size_t i = 0; i < n; i++) {
             int32_t pair;
             memcpy(&pair, x[i] + k, 4);
-            const __m512bh in = bf16_of(_mm512_set1_epi32(pair));
+            const __m512bh in = (__m512bh)(_mm512_set1_epi32(pair));
             acc[0][i] = _mm512_dpbf16_ps(acc[0][i], v0, in);
             if (n_half > 1) acc[1][i] = _mm512_dpbf16_ps(acc[1][i], v1, in);
         }

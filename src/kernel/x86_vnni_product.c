@@ -11,6 +11,7 @@
 #define I8_INPUTS 6
 #define I8_BIASED 1
 #define I8_SET(x) _mm512_set1_epi32(x)
+#define I8_AHEAD(p) _mm_prefetch((const char *)(p), _MM_HINT_T0)
 #define I8_SETF(x) _mm512_set1_ps(x)
 #define I8_LOAD(p) _mm512_load_si512(p)
 #define I8_LOADF(p) _mm512_load_ps(p)

@@ -1,6 +1,6 @@
 /* model/adapt.c - see adapt.h. Names to places, pairs to operands.
  * SPDX-License-Identifier: Apache-2.0
- * A pair W' = W + s B A is written for the tensor that the adapter's kind of file holds; a matrix of the plan reads some
+ * A pair W' = W + s B A is written for the tensor that the adapter's kind of file holds; a matrix of the plan reads
  * rows of that tensor, perhaps turned round, perhaps in another order. Each matrix gets b with its own rows and a with
  * its own columns; where it reads the tensor turned round, the two change places. Magnitudes (DoRA) scale rows of the
  * tensor: rows of the product as a factor for each, or, where they are its columns, in a copy of the matrix.

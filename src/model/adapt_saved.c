@@ -1,4 +1,4 @@
-/* model/adapt_saved.c - tensors that an adapter brings in place of the model's: saved modules, trained norms and biases.
+/* model/adapt_saved.c - tensors that an adapter brings in place of the model's: saved modules, norms, biases.
  * SPDX-License-Identifier: Apache-2.0
  * Vectors are decoded into the form that the plan reads (norms stored less one, decays as logarithms, halves of fused
  * biases). Matrices are read in place where they lie as the model's own would, else copied in f32 and in order. */

@@ -1,0 +1,190 @@
+#!/usr/bin/env python3
+"""tests/e2e/test_quantize.py BINARY [DATA] - `freehold quantize` from the command line.
+
+DATA: the whole golden data; then every mix of types/quant.json is made from types/base.gguf and compared by the
+reference's digests. Without it a small file made here is quantized and read back. Closing line: N passed, N failed,
+N skipped.
+"""
+import hashlib
+import json
+import pathlib
+import struct
+import subprocess
+import sys
+import tempfile
+
+BIN = sys.argv[1]
+DATA = pathlib.Path(sys.argv[2]) if len(sys.argv) > 2 else None
+passed = failed = 0
+
+
+def report(name, problem):
+    global passed, failed
+    passed, failed = passed + (not problem), failed + bool(problem)
+    if problem:
+        print(f"FAIL {name}: {problem}")
+
+
+def run(*args):
+    return subprocess.run([BIN, "quantize", *map(str, args)], capture_output=True, text=True, timeout=300)
+
+
+def read(path):
+    """Keys in order, and tensors as (name, type, offset), with the start of the data: GGUF by hand."""
+    d = path.read_bytes()
+    _, n_tensor, n_kv = struct.unpack_from("<IQQ", d, 4)
+    at, keys, tensors = 24, {}, []
+    size = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
+
+    def text(at):
+        n, = struct.unpack_from("<Q", d, at)
+        return d[at + 8:at + 8 + n].decode("utf-8", "replace"), at + 8 + n
+
+    def value(kind, at):
+        if kind == 8:
+            return text(at)
+        if kind == 9:
+            kind, n = struct.unpack_from("<IQ", d, at)
+            at, out = at + 12, []
+            for _ in range(n):
+                v, at = value(kind, at)
+                out.append(v)
+            return out, at
+        return int.from_bytes(d[at:at + size[kind]], "little"), at + size[kind]
+
+    for _ in range(n_kv):
+        key, at = text(at)
+        kind, = struct.unpack_from("<I", d, at)
+        keys[key], at = value(kind, at + 4)
+    for _ in range(n_tensor):
+        name, at = text(at)
+        n, = struct.unpack_from("<I", d, at)
+        count = 1
+        for x in struct.unpack_from(f"<{n}Q", d, at + 4):
+            count *= x
+        kind, offset = struct.unpack_from("<IQ", d, at + 4 + 8 * n)
+        at += 16 + 8 * n
+        tensors.append((name, kind, offset, count))
+    return d, keys, tensors, (at + 31) // 32 * 32
+
+
+def write(path, tensors):
+    """A model of F32 tensors: (name, dims innermost first, numbers)."""
+    def text(s):
+        return struct.pack("<Q", len(s)) + s.encode()
+    out = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), 2)
+    out += text("general.architecture") + struct.pack("<I", 8) + text("llama")
+    out += text("llama.block_count") + struct.pack("<II", 4, 1)
+    data = b""
+    for name, dims, numbers in tensors:
+        out += text(name) + struct.pack("<I", len(dims)) + struct.pack(f"<{len(dims)}Q", *dims)
+        out += struct.pack("<IQ", 0, len(data))
+        b = struct.pack(f"<{len(numbers)}f", *numbers)
+        data += b + b"\0" * (-len(b) % 32)
+    path.write_bytes(out + b"\0" * (-len(out) % 32) + data)
+
+
+def small(tmp):
+    src = tmp / "small.gguf"
+    n = 512
+    numbers = [((i * 7919) % 1009 - 504) / 5040 for i in range(n * 4)]
+    write(src, [("token_embd.weight", (n, 4), numbers), ("blk.0.attn_q.weight", (n, 4), numbers),
+                ("blk.0.attn_norm.weight", (n,), numbers[:n])])
+    return src
+
+
+def test_basics(tmp):
+    src, out = small(tmp), tmp / "out.gguf"
+    p = run(src, out, "q8_0", "--json")
+    report("small", p.returncode and p.stderr)
+    types = {t["name"]: t["type"] for t in json.loads(p.stdout)["tensors"]}
+    want = {"token_embd.weight": "Q8_0", "blk.0.attn_q.weight": "Q8_0", "blk.0.attn_norm.weight": "F32"}
+    report("types", types != want and types)
+    d, keys, tensors, base = read(out)
+    report("keys", list(keys) != ["general.architecture", "llama.block_count", "general.quantization_version",
+                                  "general.file_type"] and list(keys))
+    report("file type", keys["general.file_type"] != 7 and keys["general.file_type"])
+    # Q8_0, computed here: scale amax / 127 as a half, codes of the unrounded scale
+    src_d, _, src_t, src_base = read(src)
+    at = next(base + o for name, _, o, _ in tensors if name == "token_embd.weight")
+    x = struct.unpack_from("<32f", src_d, src_base + next(o for name, _, o, _ in src_t if name == "token_embd.weight"))
+    scale, *codes = struct.unpack_from("<e32b", d, at)
+    amax = max(abs(v) for v in x)
+    report("scale", abs(scale - amax / 127) > 1e-3 * amax / 127 and scale)
+    report("codes", any(abs(c * scale - v) > 0.51 * amax / 127 for c, v in zip(codes, x)) and codes)
+    report("exists", run(src, out, "Q4_0").returncode != 1 and "an existing file was replaced")
+    report("force", run(src, out, "Q4_0", "--force").returncode and "--force does not replace")
+    before = src.read_bytes()
+    report("itself", run(src, src, "Q4_0", "--force").returncode == 0 and "the model was overwritten")
+    report("itself whole", src.read_bytes() != before and "the model changed")
+
+
+def test_usage(tmp):
+    src, out = small(tmp), tmp / "usage.gguf"
+    for name, code, args in [
+            ("no type", 2, (src, out)), ("bad type", 2, (src, out, "Q9_K")),
+            ("bad override", 2, (src, out, "Q4_0", "--tensor-type", "attn_q")),
+            ("bad override type", 2, (src, out, "Q4_0", "--tensor-type", "attn_q=q9")),
+            ("bad pattern", 2, (src, out, "Q4_0", "--tensor-type", "attn(=q8_0")),
+            ("include and exclude", 2, (src, out, "Q4_0", "--include-weights", "a", "--exclude-weights", "b")),
+            ("no such file", 1, (tmp / "none.gguf", out, "Q4_0")),
+            ("no imatrix", 1, (src, out, "IQ1_S")), ("imatrix missing", 1, (src, out, "Q4_0", "--imatrix", "none.dat"))]:
+        p = run(*args)
+        report(name, p.returncode != code and f"exit {p.returncode}: {p.stderr.strip()}")
+        report(name + " says why", not p.stderr and "silent")
+    report("nothing written", out.exists() and "a file was left")
+    report("help", run("--help").returncode and "no help")
+
+
+def test_overrides(tmp):
+    src, out = small(tmp), tmp / "over.gguf"
+    p = run(src, out, "Q4_K_M", "--json", "--tensor-type", "ATTN_Q=q3_k", "--tensor-type=attn=q2_k",
+            "--token-embedding-type", "bf16")
+    types = {t["name"]: t["type"] for t in json.loads(p.stdout)["tensors"]} if p.returncode == 0 else p.stderr
+    report("overrides", types != {"token_embd.weight": "BF16", "blk.0.attn_q.weight": "Q3_K",
+                                  "blk.0.attn_norm.weight": "F32"} and types)
+    p = run(src, "Q6_K", "--dry-run")
+    report("dry run", (p.returncode or "attn_q.weight  [4, 512]  F32 -> Q6_K" not in p.stdout) and p.stdout + p.stderr)
+    one, two = tmp / "t1.gguf", tmp / "t2.gguf"
+    run(src, one, "Q4_K_M", "--threads", 1), run(src, two, "Q4_K_M", "--threads", 3)
+    report("threads", one.read_bytes() != two.read_bytes() and "1 and 3 threads give different files")
+
+
+def test_golden(tmp):
+    spec = json.loads((DATA / "types" / "quant.json").read_text())
+    for name, want in spec["files"].items():
+        out = tmp / f"{name}.gguf"
+        p = run(DATA / "types" / "base.gguf", out, name, "--imatrix", DATA / "types" / "imatrix.gguf")
+        if p.returncode:
+            report(name, p.stderr.strip())
+            continue
+        d, keys, tensors, base = read(out)
+        ref_d, ref_keys, ref_tensors, ref_base = read(DATA / "types" / f"{name}.gguf")
+        h, ends = hashlib.sha256(), [o for _, _, o, _ in tensors[1:]] + [len(d) - base]
+        for (tensor, _, offset, _), end in zip(tensors, ends):
+            h.update(tensor.encode() + d[base + offset:base + end])
+        # all sizes here are multiples of the alignment, so that a tensor ends where the next one starts
+        report(name, h.hexdigest() != want["tensor_sha256"] and "other bytes than the reference's")
+        report(name + " directory", tensors != ref_tensors and "other tensors")
+        ref_keys["quantize.imatrix.file"] = keys.get("quantize.imatrix.file")
+        report(name + " keys", list(keys.items()) != list(ref_keys.items()) and "other keys")
+        out.unlink()
+
+
+def main():
+    skipped = 0
+    with tempfile.TemporaryDirectory() as t:
+        tmp = pathlib.Path(t)
+        test_basics(tmp)
+        test_usage(tmp)
+        test_overrides(tmp)
+        if DATA and (DATA / "types" / "quant.json").exists():
+            test_golden(tmp)
+        else:
+            skipped = 1
+            print("skip golden types: the whole golden data is not here")
+    print(f"{passed} passed, {failed} failed, {skipped} skipped")
+    return 1 if failed or not passed else 0
+
+
+sys.exit(main())
