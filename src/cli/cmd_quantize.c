@@ -180,15 +180,29 @@ static fh_status refuse_same(const fh_bundle *b, const char *to, bool force, fh_
     return FH_OK;
 }
 
+static fh_status write_file(const fh_cli *cli, const fh_quantize_plan *plan, const fh_bundle *b, const char *to,
+                            const fh_quantize_options *wanted, uint64_t threads, fh_err *err) {
+    fh_quantize_options opt = *wanted;
+    fh_progress progress;
+    fh_pool *pool;
+    FH_TRY(fh_pool_new(&pool, &(fh_pool_options){.n_worker = (int)threads}, err));
+    fh_progress_start(&progress, cli, "quantize", plan->bytes_from);
+    opt.progress = show_progress;
+    opt.progress_ctx = &progress;
+    const fh_status st = fh_quantize_write(plan, b, to, &opt, pool, err);
+    fh_progress_end(&progress);
+    fh_pool_free(pool);
+    return st;
+}
+
 static int quantize(fh_cli *cli, const quantize_args *a, const char *const *pos, fh_quantize_options *opt,
                     const char *mix_name) {
     fh_err err = {0};
     fh_bundle *b = NULL;
     fh_imatrix *imatrix = NULL;
     fh_quantize_plan *plan = NULL;
-    fh_pool *pool = NULL;
-    fh_progress progress;
     fh_buf out;
+    int rc;
     fh_buf_init(&out, MAX_OUTPUT);
     fh_status st = fh_bundle_open(&b, pos[0], &err);
     if (st == FH_OK && !a->dry_run) st = refuse_same(b, pos[1], a->force, &err);
@@ -196,24 +210,13 @@ static int quantize(fh_cli *cli, const quantize_args *a, const char *const *pos,
     opt->imatrix = imatrix;
     opt->imatrix_path = a->imatrix;
     if (st == FH_OK) st = fh_quantize_plan_new(&plan, b, opt, &err);
-    if (st == FH_OK && !a->dry_run) {
-        st = fh_pool_new(&pool, &(fh_pool_options){.n_worker = (int)a->threads}, &err);
-        if (st == FH_OK) {
-            fh_progress_start(&progress, cli, "quantize", plan->bytes_from);
-            opt->progress = show_progress;
-            opt->progress_ctx = &progress;
-            st = fh_quantize_write(plan, b, pos[1], opt, pool, &err);
-            fh_progress_end(&progress);
-        }
-    }
-    int rc = 0;
+    if (st == FH_OK && !a->dry_run) st = write_file(cli, plan, b, pos[1], opt, a->threads, &err);
     if (st == FH_OK) {
         if (cli->json) json_report(&out, plan, pos[1] ? pos[1] : "", mix_name);
         else text_report(&out, plan, a->dry_run || a->verbose);
         rc = fh_cli_print(cli, &out);
     } else rc = fh_cli_fail(cli, &err);
     fh_buf_release(&out);
-    fh_pool_free(pool);
     fh_quantize_plan_free(plan);
     fh_imatrix_free(imatrix);
     fh_bundle_close(b);

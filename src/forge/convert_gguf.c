@@ -242,7 +242,7 @@ static void put_pooling(keys *k) {
     fh_pooling found = is_headless(k->j) ? k->j->spec->pooling : FH_POOLING_NONE;
     fh_buf text;
     fh_json *doc = NULL;
-    if (fh_bundle_read_side(k->j->m->bundle, "1_Pooling/config.json", (size_t)1 << 20, &text, NULL) == FH_OK) {
+    if (fh_bundle_read_side(fh_model_bundle(k->j->m), "1_Pooling/config.json", (size_t)1 << 20, &text, NULL) == FH_OK) {
         if (fh_json_parse(&doc, fh_buf_str(&text), NULL, NULL) == FH_OK)
             for (size_t i = 0; i < FH_COUNT(kinds); i++) {
                 bool on = false;
@@ -285,7 +285,7 @@ static uint32_t file_type(const fh_convert_job *j) {
 }
 
 static fh_str folder_name(const fh_convert_job *j) {
-    fh_str s = fh_str_of(fh_bundle_folder(j->m->bundle));
+    fh_str s = fh_str_of(fh_bundle_folder(fh_model_bundle(j->m)));
     while (s.len > 1 && s.ptr[s.len - 1] == '/') s.len--;
     s = fh_path_base(s);
     return s.len ? s : FH_STR("model");

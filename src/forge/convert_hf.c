@@ -25,9 +25,14 @@ static void put_u64(fh_json_writer *w, const char *key, uint64_t v) {
     fh_json_put_key(w, key);
     fh_json_put_u64(w, v);
 }
+/* A whole number keeps its point: readers tell numbers of the two kinds apart. */
 static void put_f64(fh_json_writer *w, const char *key, double v) {
+    char text[40];
     fh_json_put_key(w, key);
-    fh_json_put_f64(w, v);
+    snprintf(text, sizeof text, "%.1f", v);
+    fh_json_node whole = {.text = fh_str_of(text), .span = 1, .kind = FH_JSON_NUMBER};
+    if (v == floor(v) && fabs(v) < 1e15) fh_json_put_tree(w, &whole);
+    else fh_json_put_f64(w, v);
 }
 static void put_bool(fh_json_writer *w, const char *key, bool v) {
     fh_json_put_key(w, key);
@@ -53,16 +58,20 @@ static const char *act_word(fh_map_kind k) {
 
 /* ---- rotation ---- */
 
-/* Do these settings give the file's divisors again? */
-static bool is_llama3(const fh_rope_spec *r, fh_rope_spec *try) {
-    for (uint32_t i = 0; i < r->n_rot / 2; i++)
-        if (fh_rope_divisor(try, i) != r->divide[i]) return false;
+/* Do these settings give the file's divisors again, to a few units of the last place? */
+static bool is_llama3(const fh_rope_spec *r, const fh_rope_spec *try, bool *exact) {
+    *exact = true;
+    for (uint32_t i = 0; i < r->n_rot / 2; i++) {
+        float d = fh_rope_divisor(try, i);
+        if (!(fabsf(d - r->divide[i]) <= 1e-6f * d)) return false;
+        *exact = *exact && d == r->divide[i];
+    }
     return true;
 }
 
 /* Llama 3's settings from divisors: the published bounds, the factor as the largest divisor, and the original length
  * from a pair that is blended, or a power of two. */
-static bool find_llama3(const fh_rope_spec *r, fh_rope_spec *out) {
+static bool find_llama3(const fh_rope_spec *r, fh_rope_spec *out, bool *exact) {
     float most = 1;
     for (uint32_t i = 0; i < r->n_rot / 2; i++) most = fmaxf(most, r->divide[i]);
     fh_rope_spec t = {.theta = r->theta, .n_rot = r->n_rot, .scaling = FH_ROPE_LLAMA3, .factor = (double)most};
@@ -74,11 +83,11 @@ static bool find_llama3(const fh_rope_spec *r, fh_rope_spec *out) {
         double keep = (1 / d - 1 / t.factor) / (1 - 1 / t.factor);
         t.original = (uint32_t)lround((keep * 3 + 1) * 6.283185307179586 / f);
         *out = t;
-        return is_llama3(r, &t);
+        if (is_llama3(r, &t, exact)) return true;
     }
     for (uint32_t k = 0; k < 24; k++) {
         t.original = 1u << k;
-        if (!is_llama3(r, &t)) continue;
+        if (!is_llama3(r, &t, exact)) continue;
         *out = t;
         return true;
     }
@@ -94,7 +103,7 @@ static void put_list(fh_json_writer *w, const char *key, const float *v, uint32_
 
 static void put_scaling(fh_json_writer *w, const fh_convert_job *j, const fh_rope_spec *r) {
     fh_rope_spec found;
-    bool llama3 = r->divide && find_llama3(r, &found);
+    bool exact = true, llama3 = r->divide && find_llama3(r, &found, &exact);
     put_z(w, "rope_type",
           llama3                         ? "llama3"
           : r->divide                    ? "longrope"
@@ -106,6 +115,7 @@ static void put_scaling(fh_json_writer *w, const fh_convert_job *j, const fh_rop
         put_f64(w, "low_freq_factor", found.low_freq);
         put_f64(w, "high_freq_factor", found.high_freq);
         put_u64(w, "original_max_position_embeddings", found.original);
+        if (!exact) put_list(w, "short_factor", r->divide, r->n_rot / 2); /* for readers who want the same bits */
     } else if (r->divide) { /* no formula: the divisors themselves, for short and long alike */
         put_list(w, "short_factor", r->divide, r->n_rot / 2);
         put_list(w, "long_factor", r->divide, r->n_rot / 2);

@@ -5,7 +5,6 @@
 
 #include "base/json.h"
 #include "forge/convert.h"
-#include "model/model_part.h"
 #include "model/slot_name.h"
 
 #define FH_CONVERT_NO_ID UINT32_MAX

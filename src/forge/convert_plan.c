@@ -325,7 +325,7 @@ static fh_status plan_vector(fh_convert_job *j, uint32_t id, fh_err *err) {
 /* ---- all ---- */
 
 static void note_left(const fh_convert_job *j) {
-    const fh_weights *w = fh_bundle_weights(j->m->bundle);
+    const fh_weights *w = fh_bundle_weights(fh_model_bundle(j->m));
     size_t left = 0, last = 0;
     for (size_t i = 0; i < w->n; i++)
         if (!j->bind.used[i] && !fh_str_starts(w->item[i].name, "rope_f")) left++, last = i;

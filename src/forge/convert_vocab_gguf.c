@@ -35,13 +35,13 @@ typedef struct words {
 /* ---- reading ---- */
 
 static bool read_side(words *w, const char *name, fh_buf *out) {
-    return fh_bundle_read_side(w->j->m->bundle, name, FILE_MOST, out, NULL) == FH_OK;
+    return fh_bundle_read_side(fh_model_bundle(w->j->m), name, FILE_MOST, out, NULL) == FH_OK;
 }
 
 static fh_status open_files(words *w) {
     static const char *const pieces[] = {"tokenizer.model", "spiece.model", "sentencepiece.bpe.model"};
     fh_buf text;
-    FH_TRY(fh_tokenizer_config_open(&w->config, fh_bundle_folder(w->j->m->bundle), w->err));
+    FH_TRY(fh_tokenizer_config_open(&w->config, fh_bundle_folder(fh_model_bundle(w->j->m)), w->err));
     for (size_t i = 0; i < FH_COUNT(pieces) && !w->own; i++) {
         if (!read_side(w, pieces[i], &text)) continue;
         bool is = fh_sentencepiece_parse(&w->own, (fh_bytes){text.ptr, text.len}, NULL) == FH_OK; /* or ranks */

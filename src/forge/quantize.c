@@ -191,8 +191,7 @@ static fh_status put_tensor(void *ctx, size_t i, const fh_tensor *t, fh_writer *
 static bool is_replaced(fh_str key, const fh_quantize_options *opt) {
     if (fh_str_is(key, "split.no") || fh_str_is(key, "split.count") || fh_str_is(key, "split.tensors.count"))
         return true;
-    if (fh_str_is(key, "general.quantization_version")) return true;
-    if (fh_str_is(key, "general.file_type")) return !opt->mix.copy;
+    if (fh_str_is(key, "general.quantization_version") || fh_str_is(key, "general.file_type")) return true;
     return opt->imatrix && (fh_str_is(key, "quantize.imatrix.file") || fh_str_is(key, "quantize.imatrix.dataset") ||
                             fh_str_is(key, "quantize.imatrix.entries_count") ||
                             (fh_str_is(key, "quantize.imatrix.chunks_count") && fh_imatrix_n_chunk(opt->imatrix) > 0));
@@ -218,7 +217,9 @@ static fh_status add_keys(fh_gguf_build *g, const fh_bundle *b, const fh_quantiz
         if (!is_replaced(kv->key, opt)) FH_TRY(fh_gguf_build_add_kv(g, kv, err));
     }
     FH_TRY(fh_gguf_build_add_u32(g, "general.quantization_version", 2, err));
-    if (!opt->mix.copy) FH_TRY(fh_gguf_build_add_u32(g, "general.file_type", fh_mix_get(opt->mix.mix)->number, err));
+    uint64_t number = fh_mix_get(opt->mix.mix)->number;
+    const bool known = !opt->mix.copy || fh_gguf_to_u64(fh_gguf_find(from, "general.file_type"), &number);
+    if (known && number <= UINT32_MAX) FH_TRY(fh_gguf_build_add_u32(g, "general.file_type", (uint32_t)number, err));
     return add_imatrix_keys(g, opt, err);
 }
 

@@ -144,6 +144,12 @@ static fh_status read_specials(reading *in) {
     return FH_OK;
 }
 
+/* Files that name no unknown token may still have one: the token of that type. */
+static void find_unknown(fh_vocab *v) {
+    for (uint32_t id = 0; id < v->n_id && v->special[FH_SPECIAL_UNK] == FH_VOCAB_NO_ID; id++)
+        if (v->type[id] == FH_TOKEN_UNKNOWN) v->special[FH_SPECIAL_UNK] = id;
+}
+
 static fh_status read_flags(reading *in) {
     fh_vocab *v = in->v;
     const struct {
@@ -176,6 +182,7 @@ static fh_status read_rest(reading *in) {
         FH_TRY(fh_vocab_copy(in->v, name, &in->v->pre, in->err));
     }
     FH_TRY(read_specials(in));
+    find_unknown(in->v);
     FH_TRY(read_flags(in));
     FH_TRY(find_array(in, "tokenizer.ggml.precompiled_charsmap", FH_GGUF_U8, FH_GGUF_I8, UINT64_MAX, &map));
     if (map) FH_TRY(fh_vocab_put_charsmap(in->v, map->payload, map->offset, in->err));

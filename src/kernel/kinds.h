@@ -3,8 +3,8 @@
 #ifndef FH_KERNEL_KINDS_H
 #define FH_KERNEL_KINDS_H
 
-/* SPLIT: columns 2i and 2i + 1 turn, and go to i and i + pairs. A file whose rows were interleaved when it was converted
- * then gives the same queries and keys, bit for bit, as its source does with HALVES. */
+/* SPLIT: columns 2i and 2i + 1 turn, and go to i and i + pairs. A file whose rows were interleaved when it was
+ * converted then gives the same queries and keys, bit for bit, as its source does with HALVES. */
 typedef enum fh_rope_layout { FH_ROPE_PAIRS, FH_ROPE_HALVES, FH_ROPE_SPLIT } fh_rope_layout;
 
 typedef enum fh_norm_kind { FH_NORM_RMS, FH_NORM_LAYER, FH_NORM_L2 } fh_norm_kind;

@@ -1,22 +1,27 @@
 /* kernel/product.c - the walk of a product over panels, columns and inputs, and the choice of kernels by level.
  * SPDX-License-Identifier: Apache-2.0
- * Order of the loops: batches of inputs, panels, chunks of columns; a chunk of a panel is expanded into the first-level
- * cache and meets all inputs of the batch there. What a chunk, a batch or a tile is cannot be seen in a result: every
- * element adds up its blocks in order, in acc where a chunk ends.
+ * Order of the loops: batches of inputs, groups of panels, chunks of columns, panels. A chunk of a panel is expanded
+ * into the first-level cache and meets all inputs of the batch there; their chunk and the group's results stay in the
+ * second-level cache. Few inputs go panel by panel, to read memory in one stream. What a chunk, a group, a batch or a
+ * tile is cannot be seen in a result: every element adds up its blocks in order, in acc where a chunk ends.
  * Threads: tables are made under pthread_once; a product is only read while it runs, but for n_packed. */
 #include "kernel/product.h"
 
 #include <pthread.h>
 
+#include "base/clock.h"
 #include "kernel/matrix_decode.h"
+#include "kernel/peak_part.h"
 #include "kernel/product_part.h"
 
 enum {
-    BATCH = 512,     /* inputs that meet an expanded chunk */
-    CHUNK_UNITS = 2, /* of 256 columns: 16 KB of bytes, or 32 KB of bf16, and their scales */
+    BATCH_I8 = 256,  /* inputs at a time: a chunk of them is 256 KB, and the results of a group are as much */
+    BATCH = 512,     /* of bf16, where second-level caches are larger, and of f32 */
+    GROUP = 8,       /* panels */
+    FEW = 16,        /* inputs that do not pay for groups and larger chunks */
+    CHUNK_UNITS = 2, /* of 256 columns: 16 KB of bytes and their scales; of bf16 one unit is as much */
     CHUNK = CHUNK_UNITS * FH_UNIT,
-    GATHER_BYTES = 1 << 20, /* for bf16 inputs that do not lie at equal distances */
-    AHEAD = 6144            /* bytes that are fetched before they are expanded */
+    GATHER_BYTES = 1 << 20 /* for bf16 inputs that do not lie at equal distances */
 };
 
 /* ---- tables ---- */
@@ -24,6 +29,26 @@ static fh_product_table tables[FH_CPU_LEVEL_COUNT];
 static pthread_once_t tables_once = PTHREAD_ONCE_INIT;
 
 static bool within(fh_cpu_level have, fh_cpu_level limit) { return have <= limit && fh_cpu_has_level(have); }
+
+#if defined(__x86_64__)
+/* Whether a multiply-add of bf16 pairs is worth more than the two f32 ones that it replaces: on some CPUs it takes
+ * four times as long. A tenth of a millisecond; the best of five rounds, as other work may come between. */
+static bool bf16_pays(void) {
+    enum { ROUNDS = 5, N = 1000 };
+    static fh_peak_block block; /* zeros */
+    uint64_t bf16 = UINT64_MAX, f32 = UINT64_MAX;
+    for (int i = 0; i < ROUNDS; i++) {
+        const uint64_t t0 = fh_clock_ns();
+        fh_peak_bf16_avx512(&block, N);
+        const uint64_t t1 = fh_clock_ns();
+        fh_peak_f32_avx512(&block, N);
+        const uint64_t t2 = fh_clock_ns();
+        bf16 = FH_MIN(bf16, t1 - t0);
+        f32 = FH_MIN(f32, t2 - t1);
+    }
+    return bf16 < 2 * f32; /* both loops do as many instructions */
+}
+#endif
 
 static void fill_table(fh_product_table *t, fh_cpu_level limit) {
     *t = (fh_product_table){.expand = fh_ref_expand,
@@ -56,14 +81,23 @@ static void fill_table(fh_product_table *t, fh_cpu_level limit) {
         t->dot_i8 = fh_vnni_dot_i8;
     }
     if (within(FH_CPU_LEVEL_BF16, limit)) {
+        static int pays = -1;
+        if (pays < 0) pays = bf16_pays();
         t->dot_bf16 = fh_bf16_dot_bf16;
-        t->bf16_from_plain = 12;
+        if (pays) t->bf16_from_plain = 12;
     }
     if (within(FH_CPU_LEVEL_AMX, limit)) {
         t->dot_bf16 = fh_amx_dot_bf16;
         t->bf16_from_codes = 24;
         t->bf16_from_plain = 12;
     }
+#elif defined(__aarch64__)
+    if (within(FH_CPU_LEVEL_NEON, limit)) {
+        t->expand = fh_neon_expand;
+        t->dot_i8 = fh_neon_dot_i8;
+        t->dot_rows = fh_neon_dot_rows;
+    }
+    if (within(FH_CPU_LEVEL_DOTPROD, limit)) t->dot_i8 = fh_dotprod_dot_i8;
 #endif
 }
 
@@ -109,9 +143,10 @@ fh_product_form fh_product_wants(const fh_product *p, uint64_t n) {
 }
 
 size_t fh_product_form_bytes(fh_product_form form, uint64_t in) {
-    const uint64_t blocks = fh_ceil_div(in, FH_BLOCK);
-    if (form == FH_FORM_I8) return (size_t)blocks * sizeof(fh_i8_block);
-    return form == FH_FORM_BF16 ? (size_t)blocks * FH_BLOCK * 2 : (size_t)in * sizeof(float);
+    /* An odd number of cache lines: at a power of two, neighbours would drive each other out of the cache. */
+    const uint64_t blocks = fh_ceil_div(in, FH_BLOCK) | 1;
+    if (form == FH_FORM_F32) return (size_t)in * sizeof(float);
+    return (size_t)blocks * (form == FH_FORM_I8 ? sizeof(fh_i8_block) : FH_BLOCK * sizeof(uint16_t));
 }
 
 void fh_product_form_make(const fh_product *p, fh_product_form form, const float *x, uint64_t in, void *dst) {
@@ -121,6 +156,8 @@ void fh_product_form_make(const fh_product *p, fh_product_form form, const float
 }
 
 /* ---- scratch ---- */
+enum { ACC_FLOATS = BATCH * GROUP * FH_PRODUCT_PANEL };
+
 typedef struct space {
     uint8_t *unit, *code[2];
     float *scale[2], *min[2], *acc, *rows, *row, *column;
@@ -150,7 +187,7 @@ static space space_of(const fh_product *p, uint8_t *base) {
         s.min[h] = carve(base, &at, CHUNK * sizeof(float));
         s.wide[h] = carve(base, &at, p->table->dot_bf16 ? CHUNK * FH_HALF * sizeof(uint16_t) : 0);
     }
-    s.acc = carve(base, &at, BATCH * FH_PRODUCT_PANEL * sizeof(float));
+    s.acc = carve(base, &at, ACC_FLOATS * sizeof(float));
     s.gather = carve(base, &at, p->table->dot_bf16 ? gather_rows(p) * fh_product_form_bytes(FH_FORM_BF16, in) : 0);
     s.rows = carve(base, &at, FH_PRODUCT_PANEL * in * sizeof(float));
     if (p->matrix->transposed) {
@@ -192,59 +229,60 @@ static void pack_unit(const fh_product *p, uint32_t mat, uint64_t r0, uint64_t u
     p->kind->pack(row, unit_blocks(p, unit), dst);
 }
 
-/* ---- one panel ---- */
+/* ---- one chunk of one panel ---- */
 typedef struct walk {
     const fh_product *p;
     const fh_product_args *a;
     space s;
-    uint64_t panel, i, n; /* inputs [i, i + n) */
+    uint64_t i, n;     /* inputs [i, i + n) */
+    uint64_t k, n_col; /* columns [k, k + n_col), a multiple of 32 */
+    const uint16_t *x; /* bf16: the first of them, and the distance to the next */
+    size_t stride;
+    uint64_t panel;
     size_t n_half;
-    const uint8_t *packed; /* of this panel, or NULL */
+    float *acc;
 } walk;
 
-static void expand(const walk *w, fh_expand_fn *fn, uint64_t unit, size_t h, uint8_t *code, float *scale, float *min) {
-    const size_t n_block = unit_blocks(w->p, unit), bytes = fh_unit_bytes(w->p->kind, n_block);
-    const uint8_t *from = w->s.unit;
-    if (w->packed != NULL) {
-        from = w->packed + unit * 2 * fh_unit_bytes(w->p->kind, FH_UNIT_BLOCKS) + h * bytes;
-        for (size_t at = 0; at < bytes; at += 64) __builtin_prefetch(from + AHEAD + at);
-    } else {
-        pack_unit(w->p, w->a->mat, w->panel * FH_PRODUCT_PANEL + h * FH_HALF, unit, w->s.unit);
-    }
-    fn(from, n_block, code, scale, min);
+static const uint8_t *packed_panel(const walk *w) {
+    const uint64_t number = w->a->mat * fh_product_panels(w->p) + w->panel;
+    if (w->p->packed == NULL) return NULL;
+    if (atomic_load_explicit(&w->p->n_packed, memory_order_acquire) <= number) return NULL;
+    return w->p->packed + number * panel_bytes(w->p);
 }
 
-static void expand_chunk(const walk *w, fh_expand_fn *fn, uint64_t u0, size_t n_unit) {
-    const size_t scales = (size_t)FH_UNIT / w->p->kind->block * FH_HALF;
+static void expand(const walk *w, fh_expand_fn *const *table) {
+    const fh_panel_kind *k = w->p->kind;
+    const size_t scales = (size_t)FH_UNIT / k->block * FH_HALF, whole = fh_unit_bytes(k, FH_UNIT_BLOCKS);
+    const uint64_t u0 = w->k / FH_UNIT, n_unit = fh_ceil_div(w->n_col, FH_UNIT);
+    const uint8_t *packed = packed_panel(w);
     for (size_t u = 0; u < n_unit; u++) {
+        const size_t n_block = unit_blocks(w->p, u0 + u);
         for (size_t h = 0; h < w->n_half; h++) {
-            expand(w, fn, u0 + u, h, w->s.code[h] + u * FH_UNIT * FH_HALF, w->s.scale[h] + u * scales,
-                   w->s.min[h] + u * scales);
+            const uint8_t *from = w->s.unit;
+            if (packed != NULL) from = packed + (u0 + u) * 2 * whole + h * fh_unit_bytes(k, n_block);
+            else pack_unit(w->p, w->a->mat, w->panel * FH_PRODUCT_PANEL + h * FH_HALF, u0 + u, w->s.unit);
+            table[k->id](from, n_block, w->s.code[h] + u * FH_UNIT * FH_HALF, w->s.scale[h] + u * scales,
+                         w->s.min[h] + u * scales);
         }
     }
 }
 
-static void panel_i8(const walk *w) {
+static void chunk_i8(const walk *w) {
     const fh_panel_kind *k = w->p->kind;
-    const uint64_t blocks = w->p->matrix->in / FH_BLOCK, units = fh_ceil_div(blocks, FH_UNIT_BLOCKS);
-    const uint64_t step = w->n >= 16 ? CHUNK_UNITS : 1;
-    for (uint64_t u = 0; u < units; u += step) {
-        const uint64_t n_unit = FH_MIN(step, units - u), first = u * FH_UNIT_BLOCKS;
-        expand_chunk(w, w->p->table->expand[k->id], u, (size_t)n_unit);
-        const fh_dot_i8 d = {.code = {w->s.code[0], w->s.code[1]},
-                             .scale = {w->s.scale[0], w->s.scale[1]},
-                             .min = {w->s.min[0], w->s.min[1]},
-                             .x = w->a->x + w->i,
-                             .first_block = first,
-                             .n = (size_t)w->n,
-                             .n_block = (size_t)FH_MIN(n_unit * FH_UNIT_BLOCKS, blocks - first),
-                             .n_half = w->n_half,
-                             .block = k->block,
-                             .reach = k->reach,
-                             .has_min = k->has_min,
-                             .acc = w->s.acc};
-        w->p->table->dot_i8(&d);
-    }
+    expand(w, w->p->table->expand);
+    const fh_dot_i8 d = {.code = {w->s.code[0], w->s.code[1]},
+                         .scale = {w->s.scale[0], w->s.scale[1]},
+                         .min = {w->s.min[0], w->s.min[1]},
+                         .x = w->a->x + w->i,
+                         .first_block = w->k / FH_BLOCK,
+                         .n = (size_t)w->n,
+                         .n_block = (size_t)w->n_col / FH_BLOCK,
+                         .n_half = w->n_half,
+                         .block = k->block,
+                         .reach = k->reach,
+                         .has_min = k->has_min,
+                         .acc = w->acc};
+    w->p->table->dot_i8(&d);
 }
 
 /* Rows of this panel as plain numbers: in the file, or decoded. The last one is repeated. */
@@ -266,7 +304,7 @@ static void plain_rows(const walk *w, const uint8_t *row[FH_PRODUCT_PANEL]) {
     }
 }
 
-static void panel_rows(const walk *w) {
+static void chunk_f32(const walk *w) {
     const uint8_t *row[FH_PRODUCT_PANEL];
     const uint64_t left = w->p->matrix->out - w->panel * FH_PRODUCT_PANEL;
     plain_rows(w, row);
@@ -276,58 +314,85 @@ static void panel_rows(const walk *w) {
                            .n = (size_t)w->n,
                            .n_row = (size_t)FH_MIN(left, (uint64_t)FH_PRODUCT_PANEL),
                            .n_col = (size_t)w->p->matrix->in,
-                           .acc = w->s.acc};
+                           .acc = w->acc};
     w->p->table->dot_rows(&d);
 }
 
-static void lay_chunk(const walk *w, const uint8_t *const *row, uint64_t k, size_t n, size_t n_col) {
+static void lay(const walk *w) {
+    const uint8_t *row[FH_PRODUCT_PANEL], *at[FH_HALF];
     const size_t bytes = w->p->plain == FH_DTYPE_F32 ? 4 : 2;
+    const size_t n = (size_t)FH_MIN(w->n_col, w->p->matrix->in - w->k);
+    if (!w->p->decoded || w->k == 0) plain_rows(w, row);
     for (size_t h = 0; h < w->n_half; h++) {
-        const uint8_t *at[FH_HALF];
-        for (size_t r = 0; r < FH_HALF; r++) at[r] = row[h * FH_HALF + r] + k * bytes;
-        w->p->table->lay_bf16(w->p->plain, at, n, n_col, w->s.wide[h]);
+        for (size_t r = 0; r < FH_HALF; r++) {
+            const uint64_t left = w->p->matrix->out - 1 - w->panel * FH_PRODUCT_PANEL;
+            const size_t in_panel = (size_t)FH_MIN(h * FH_HALF + r, left);
+            at[r] = w->p->decoded ? (const uint8_t *)(w->s.rows + in_panel * w->p->matrix->in) : row[h * FH_HALF + r];
+            at[r] += w->k * bytes;
+        }
+        w->p->table->lay_bf16(w->p->plain, at, n, (size_t)w->n_col, w->s.wide[h]);
     }
 }
 
-static void widen_chunk(const walk *w, uint64_t u, size_t n_col) {
+static void chunk_bf16(const walk *w) {
     const fh_panel_kind *k = w->p->kind;
-    expand_chunk(w, w->p->table->expand_biased[k->id], u, (size_t)fh_ceil_div(n_col, FH_UNIT));
-    for (size_t h = 0; h < w->n_half; h++) {
-        w->p->table->widen(w->s.code[h], w->s.scale[h], k->has_min ? w->s.min[h] : NULL, n_col / FH_BLOCK, k->block,
-                           w->s.wide[h]);
+    if (k == NULL) {
+        lay(w);
+    } else {
+        expand(w, w->p->table->expand_biased);
+        for (size_t h = 0; h < w->n_half; h++) {
+            w->p->table->widen(w->s.code[h], w->s.scale[h], k->has_min ? w->s.min[h] : NULL,
+                               (size_t)w->n_col / FH_BLOCK, k->block, w->s.wide[h]);
+        }
     }
-}
-
-static void panel_bf16(const walk *w, const uint16_t *x, size_t stride) {
-    const uint8_t *row[FH_PRODUCT_PANEL];
-    const uint64_t in = w->p->matrix->in;
-    if (w->p->kind == NULL) plain_rows(w, row);
-    for (uint64_t k = 0; k < in; k += CHUNK) {
-        const size_t n = (size_t)FH_MIN((uint64_t)CHUNK, in - k), n_col = (n + FH_BLOCK - 1) / FH_BLOCK * FH_BLOCK;
-        if (w->p->kind != NULL) widen_chunk(w, k / FH_UNIT, n_col);
-        else lay_chunk(w, row, k, n, n_col);
-        const fh_dot_bf16 d = {.w = {w->s.wide[0], w->s.wide[1]},
-                               .x = x + k,
-                               .stride = stride,
-                               .n = (size_t)w->n,
-                               .n_col = n_col,
-                               .n_half = w->n_half,
-                               .acc = w->s.acc};
-        w->p->table->dot_bf16(&d);
-    }
+    const fh_dot_bf16 d = {.w = {w->s.wide[0], w->s.wide[1]},
+                           .x = w->x + w->k,
+                           .stride = w->stride,
+                           .n = (size_t)w->n,
+                           .n_col = (size_t)w->n_col,
+                           .n_half = w->n_half,
+                           .acc = w->acc};
+    w->p->table->dot_bf16(&d);
 }
 
 /* ---- the product ---- */
-static void deliver(const walk *w) {
-    const uint64_t r0 = w->panel * FH_PRODUCT_PANEL;
-    const size_t n_row = (size_t)FH_MIN(w->p->matrix->out - r0, (uint64_t)FH_PRODUCT_PANEL);
-    if (w->a->y == NULL) {
-        w->a->done(w->a->ctx, r0, n_row, w->i, (size_t)w->n, w->s.acc);
-        return;
+/* A group's results, input by input: what lies together is written together. */
+static void deliver(const walk *w, uint64_t p0, uint64_t p1) {
+    const uint64_t out = w->p->matrix->out;
+    const size_t floats = (size_t)w->n * FH_PRODUCT_PANEL;
+    for (uint64_t at = p0; w->a->y == NULL && at < p1; at++) {
+        const uint64_t r0 = at * FH_PRODUCT_PANEL;
+        w->a->done(w->a->ctx, r0, (size_t)FH_MIN(out - r0, (uint64_t)FH_PRODUCT_PANEL), w->i, (size_t)w->n,
+                   w->s.acc + (at - p0) * floats);
     }
-    for (uint64_t i = 0; i < w->n; i++) {
-        memcpy(w->a->y[w->i + i] + r0, w->s.acc + i * FH_PRODUCT_PANEL, n_row * sizeof(float));
+    for (uint64_t i = 0; w->a->y != NULL && i < w->n; i++) {
+        for (uint64_t at = p0; at < p1; at++) {
+            const uint64_t r0 = at * FH_PRODUCT_PANEL;
+            float *y = w->a->y[w->i + i] + r0;
+            const float *from = w->s.acc + (at - p0) * floats + i * FH_PRODUCT_PANEL;
+            if (out - r0 >= FH_PRODUCT_PANEL) memcpy(y, from, FH_PRODUCT_PANEL * sizeof *y);
+            else memcpy(y, from, (size_t)(out - r0) * sizeof *y);
+        }
     }
+}
+
+/* Panels [p0, p1), at most GROUP of them. */
+static void run_group(walk *w, uint64_t p0, uint64_t p1) {
+    const uint64_t in = w->p->matrix->in;
+    const uint64_t step = w->a->form == FH_FORM_F32 ? in : w->a->form == FH_FORM_BF16 || w->n < FEW ? FH_UNIT : CHUNK;
+    const size_t floats = (size_t)w->n * FH_PRODUCT_PANEL;
+    if (w->a->form != FH_FORM_F32) memset(w->s.acc, 0, (size_t)(p1 - p0) * floats * sizeof(float));
+    for (w->k = 0; w->k < in; w->k += step) {
+        w->n_col = fh_ceil_div(FH_MIN(step, in - w->k), FH_BLOCK) * FH_BLOCK;
+        for (w->panel = p0; w->panel < p1; w->panel++) {
+            w->n_half = w->p->matrix->out - w->panel * FH_PRODUCT_PANEL > FH_HALF ? 2 : 1;
+            w->acc = w->s.acc + (w->panel - p0) * floats;
+            if (w->a->form == FH_FORM_I8) chunk_i8(w);
+            else if (w->a->form == FH_FORM_BF16) chunk_bf16(w);
+            else chunk_f32(w);
+        }
+    }
+    deliver(w, p0, p1);
 }
 
 /* Elements from one bf16 input to the next, all the same distance; 0: they are not. */
@@ -346,27 +411,17 @@ void fh_product_run(const fh_product *p, const fh_product_args *a, void *scratch
     FH_REQUIRE(fh_product_takes(p, a->form) && (uintptr_t)scratch % FH_PRODUCT_ALIGN == 0);
     if (a->n == 0 || p->matrix->in == 0) return;
     walk w = {.p = p, .a = a, .s = space_of(p, scratch)};
-    size_t stride = a->form == FH_FORM_BF16 ? even_stride(a->x, a->n, row_bytes) : 0;
-    const bool gather = a->form == FH_FORM_BF16 && stride == 0;
-    const uint64_t batch = gather ? gather_rows(p) : BATCH, panels = fh_product_panels(p);
-    if (gather) stride = row_bytes / 2;
+    uint64_t batch = a->form == FH_FORM_I8 ? BATCH_I8 : BATCH, end = FH_MIN(a->p1, fh_product_panels(p));
+    w.stride = a->form == FH_FORM_BF16 ? even_stride(a->x, a->n, row_bytes) : 0;
+    const bool gather = a->form == FH_FORM_BF16 && w.stride == 0;
+    if (gather) batch = gather_rows(p), w.stride = row_bytes / 2;
     for (w.i = 0; w.i < a->n; w.i += batch) {
-        const uint16_t *x = gather ? w.s.gather : a->x[w.i];
         w.n = FH_MIN(batch, a->n - w.i);
-        for (uint64_t i = 0; gather && i < w.n; i++) memcpy(w.s.gather + i * stride, a->x[w.i + i], row_bytes);
-        for (w.panel = a->p0; w.panel < FH_MIN(a->p1, panels); w.panel++) {
-            const uint64_t number = a->mat * panels + w.panel;
-            w.n_half = p->matrix->out - w.panel * FH_PRODUCT_PANEL > FH_HALF ? 2 : 1;
-            w.packed = NULL;
-            if (p->packed != NULL && atomic_load_explicit(&p->n_packed, memory_order_acquire) > number) {
-                w.packed = p->packed + number * panel_bytes(p);
-            }
-            if (a->form != FH_FORM_F32) memset(w.s.acc, 0, (size_t)w.n * FH_PRODUCT_PANEL * sizeof(float));
-            if (a->form == FH_FORM_I8) panel_i8(&w);
-            else if (a->form == FH_FORM_BF16) panel_bf16(&w, x, stride);
-            else panel_rows(&w);
-            deliver(&w);
-        }
+        w.x = gather ? w.s.gather : a->x[w.i];
+        for (uint64_t i = 0; gather && i < w.n; i++) memcpy(w.s.gather + i * w.stride, a->x[w.i + i], row_bytes);
+        /* decoded panels have room for one */
+        const uint64_t group = w.n < FEW || a->form == FH_FORM_F32 || p->decoded ? 1 : GROUP;
+        for (uint64_t at = a->p0; at < end; at += group) run_group(&w, at, FH_MIN(at + group, end));
     }
 }
 

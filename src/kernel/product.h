@@ -42,7 +42,8 @@ void fh_product_init(fh_product *p, const fh_matrix *m, fh_cpu_level level);
 /* The form that is fastest for n inputs which meet the same matrix at once. */
 fh_product_form fh_product_wants(const fh_product *p, uint64_t n);
 bool fh_product_takes(const fh_product *p, fh_product_form form);
-/* One input in that form; a multiple of FH_PRODUCT_ALIGN but for F32, which is the input itself. */
+/* One input in that form; a multiple of FH_PRODUCT_ALIGN but for F32, which is the input itself. It is also the best
+ * distance between inputs: equal distances save a copy, and powers of two would be slow. */
 size_t fh_product_form_bytes(fh_product_form form, uint64_t in);
 /* Same bits at every level. dst is aligned. Not for F32. */
 void fh_product_form_make(const fh_product *p, fh_product_form form, const float *x, uint64_t in, void *dst);

@@ -1,11 +1,15 @@
 /* kernel/product_expand_body.h - units of packed codes to bytes and f32 scales, compiled once per instruction set.
  * SPDX-License-Identifier: Apache-2.0
  * The includer defines EXPAND_NAME, EXPAND_BYTES (of a vector register), EXPAND_BIAS (0 or 128), EXPAND_F16(src, dst)
- * (16 f16 to f32), EXPAND_U8(p), EXPAND_I8(p) and EXPAND_U32(p) (bytes to a register of f32 or of integers) and EXPAND_LOOKUP(table, v) (bytes of v, all under 16, through table[16]). What a unit holds is told
+ * (16 f16 to f32), EXPAND_U8(p), EXPAND_I8(p) and EXPAND_U32(p) (bytes to a register of f32 or of integers) and
+ * EXPAND_LOOKUP(table, v) (bytes of v, all under 16, through table[16]). What a unit holds is told
  * beside each kind in product_pack.c; g is a quad of columns, 64 bytes of 16 rows. */
 #include "base/cursor.h"
 #include "kernel/product_part.h"
 
+#ifndef EXPAND_AHEAD
+#define EXPAND_AHEAD 3072 /* bytes; measured: 2 to 4 KB are alike, more is slower */
+#endif
 typedef uint8_t expand_v __attribute__((vector_size(EXPAND_BYTES), aligned(EXPAND_BYTES), may_alias));
 #if defined(__clang__)
 #define EXPAND_UNROLL _Pragma("unroll")
@@ -14,6 +18,8 @@ typedef uint8_t expand_v __attribute__((vector_size(EXPAND_BYTES), aligned(EXPAN
 #endif
 #define EACH(v) for (size_t v = 0; v < FH_QUAD_BYTES; v += EXPAND_BYTES)
 #define AT(p) (*(const expand_v *)(const void *)(p))
+/* What comes next of the stream is fetched while this is expanded, evenly. */
+#define TAKE(p) (__builtin_prefetch((p) + EXPAND_AHEAD), AT(p))
 #define PUT(to, value) (*(expand_v *)(void *)(to) = (value) + (uint8_t)(add))
 #define QUAD FH_QUAD_BYTES
 
@@ -22,7 +28,7 @@ static inline void half_bytes(const uint8_t *src, size_t n_block, uint8_t *code,
     for (size_t b = 0; b < n_block; b++, src += 4 * QUAD, code += 8 * QUAD) {
         for (size_t g = 0; g < 4; g++) {
             EACH(v) {
-                const expand_v q = AT(src + g * QUAD + v);
+                const expand_v q = TAKE(src + g * QUAD + v);
                 PUT(code + g * QUAD + v, q & 15);
                 PUT(code + (g + 4) * QUAD + v, q >> 4);
             }
@@ -35,7 +41,7 @@ static inline void half_levels(const uint8_t *src, size_t n_quad, size_t apart, 
     for (size_t b = 0; b < n_quad; b += apart, code += apart * QUAD) {
         for (size_t g = 0; g < apart; g++, src += QUAD, code += QUAD) {
             EACH(v) {
-                const expand_v q = AT(src + v);
+                const expand_v q = TAKE(src + v);
                 PUT(code + v, EXPAND_LOOKUP(table, q & 15));
                 PUT(code + apart * QUAD + v, EXPAND_LOOKUP(table, q >> 4));
             }
@@ -46,9 +52,9 @@ static inline void half_levels(const uint8_t *src, size_t n_quad, size_t apart, 
 static inline void five_bits(const uint8_t *src, size_t n_block, uint8_t *code, int add) {
     for (size_t b = 0; b < n_block; b++, src += 5 * QUAD, code += 8 * QUAD) {
         EACH(v) {
-            const expand_v h = AT(src + v);
+            const expand_v h = TAKE(src + v);
             EXPAND_UNROLL for (unsigned g = 0; g < 4; g++) {
-                const expand_v q = AT(src + (g + 1) * QUAD + v);
+                const expand_v q = TAKE(src + (g + 1) * QUAD + v);
                 PUT(code + g * QUAD + v, (q & 15) | ((h >> g) & 1) << 4);
                 PUT(code + (g + 4) * QUAD + v, q >> 4 | ((h >> (g + 4)) & 1) << 4);
             }
@@ -57,13 +63,13 @@ static inline void five_bits(const uint8_t *src, size_t n_block, uint8_t *code, 
 }
 
 static inline void all_bytes(const uint8_t *src, size_t n_block, uint8_t *code, int add) {
-    for (size_t i = 0; i < n_block * FH_BLOCK_CODES; i += EXPAND_BYTES) PUT(code + i, AT(src + i));
+    for (size_t i = 0; i < n_block * FH_BLOCK_CODES; i += EXPAND_BYTES) PUT(code + i, TAKE(src + i));
 }
 
 static inline void k_four(const uint8_t *src, uint8_t *code, int add) {
     for (size_t c = 0; c < 4; c++, src += 8 * QUAD, code += 16 * QUAD) {
         for (size_t i = 0; i < 8 * QUAD; i += EXPAND_BYTES) {
-            const expand_v q = AT(src + i);
+            const expand_v q = TAKE(src + i);
             PUT(code + i, q & 15);
             PUT(code + 8 * QUAD + i, q >> 4);
         }
@@ -72,10 +78,10 @@ static inline void k_four(const uint8_t *src, uint8_t *code, int add) {
 
 static inline void k_five(const uint8_t *src, uint8_t *code, int add) {
     for (size_t i = 0; i < 8 * QUAD; i += EXPAND_BYTES) {
-        const expand_v h = AT(src + i);
+        const expand_v h = TAKE(src + i);
         const uint8_t *from = src + 8 * QUAD + i;
         EXPAND_UNROLL for (unsigned c = 0; c < 4; c++) {
-            const expand_v q = AT(from + c * 8 * QUAD), bits = h >> (2 * c);
+            const expand_v q = TAKE(from + c * 8 * QUAD), bits = h >> (2 * c);
             PUT(code + c * 16 * QUAD + i, (q & 15) | (bits & 1) << 4);
             PUT(code + (2 * c + 1) * 8 * QUAD + i, q >> 4 | (bits & 2) << 3);
         }
@@ -86,7 +92,7 @@ static inline void k_six(const uint8_t *src, uint8_t *code, int add) {
     for (size_t half = 0; half < 2; half++, code += 32 * QUAD) {
         const uint8_t *l = src + half * 16 * QUAD, *h = src + (32 + 8 * half) * QUAD;
         for (size_t i = 0; i < 8 * QUAD; i += EXPAND_BYTES) {
-            const expand_v a = AT(l + i), b = AT(l + 8 * QUAD + i), top = AT(h + i);
+            const expand_v a = TAKE(l + i), b = TAKE(l + 8 * QUAD + i), top = TAKE(h + i);
             PUT(code + i, (a & 15) | (top & 3) << 4);
             PUT(code + 8 * QUAD + i, (b & 15) | (top & 12) << 2);
             PUT(code + 16 * QUAD + i, a >> 4 | (top & 48));
@@ -97,9 +103,9 @@ static inline void k_six(const uint8_t *src, uint8_t *code, int add) {
 
 static inline void k_three(const uint8_t *src, uint8_t *code, int add) {
     for (size_t i = 0; i < 8 * QUAD; i += EXPAND_BYTES) {
-        const expand_v h = AT(src + i);
+        const expand_v h = TAKE(src + i);
         EXPAND_UNROLL for (unsigned half = 0; half < 2; half++) {
-            const expand_v q = AT(src + (8 + 8 * half) * QUAD + i);
+            const expand_v q = TAKE(src + (8 + 8 * half) * QUAD + i);
             EXPAND_UNROLL for (unsigned j = 0; j < 4; j++) {
                 PUT(code + (4 * half + j) * 8 * QUAD + i, ((q >> (2 * j)) & 3) | ((h >> (4 * half + j)) & 1) << 2);
             }
@@ -110,7 +116,7 @@ static inline void k_three(const uint8_t *src, uint8_t *code, int add) {
 static inline void k_two(const uint8_t *src, uint8_t *code, int add) {
     for (size_t half = 0; half < 2; half++, src += 8 * QUAD, code += 32 * QUAD) {
         for (size_t i = 0; i < 8 * QUAD; i += EXPAND_BYTES) {
-            const expand_v q = AT(src + i);
+            const expand_v q = TAKE(src + i);
             EXPAND_UNROLL for (unsigned j = 0; j < 4; j++) PUT(code + j * 8 * QUAD + i, (q >> (2 * j)) & 3);
         }
     }
@@ -152,7 +158,10 @@ static inline void f16_pairs(const uint8_t *src, size_t n, float *scale, float *
 static inline void i8_scales(const uint8_t *unit, size_t n, float *scale) {
     FACTORS(d);
     EXPAND_F16(unit, d);
-    for (size_t i = 0; i < n; i++) scaled_i8(d, unit + 32 + 16 * i, scale + 16 * i);
+    for (size_t i = 0; i < n; i++) {
+        __builtin_prefetch(unit + 32 + 16 * i + EXPAND_AHEAD);
+        scaled_i8(d, unit + 32 + 16 * i, scale + 16 * i);
+    }
 }
 
 static inline void k_scales(const uint8_t *unit, float *scale, float *min) {
@@ -161,6 +170,7 @@ static inline void k_scales(const uint8_t *unit, float *scale, float *min) {
     EXPAND_F16(unit, d);
     EXPAND_F16(unit + 32, m);
     for (size_t i = 0; i < 8; i++) {
+        __builtin_prefetch(unit + 64 + 32 * i + EXPAND_AHEAD);
         scaled_u8(d, unit + 64 + 32 * i, scale + 16 * i);
         scaled_u8(m, unit + 80 + 32 * i, min + 16 * i);
     }
@@ -296,6 +306,7 @@ fh_expand_fn *const EXPAND_NAME[FH_PANEL_COUNT] = {
 #undef EACH
 #undef AT
 #undef PUT
+#undef TAKE
 #undef QUAD
 #undef KIND
 #undef IGNORE_MIN

@@ -4,7 +4,8 @@
  * blocks of FH_BLOCK; a packed panel is [unit][half]. In memory a unit is: the kind's head, then scales block by block,
  * padded to 64 bytes, then codes. Codes are interleaved: 64 bytes hold four columns of each of the 16 rows (a byte of
  * packed codes holds two columns, of which the kind says how far they lie apart). So a vector register, whatever its
- * width, holds whole rows' quads, one multiply-add of bytes sums a quad, and the same 64 bytes are a row of an AMX tile.
+ * width, holds whole rows' quads, one multiply-add of bytes sums a quad, and the same 64 bytes are a row of an AMX
+ * tile.
  *
  * Whatever the kind, kernels see a unit expanded: code [column / 4][16][4], scale and min [column / block][16], with
  *   weight = scale * (code - bias) - min

@@ -24,6 +24,7 @@
 
 typedef float lanes __attribute__((vector_size(4 * FH_LANES)));
 typedef int32_t masks __attribute__((vector_size(4 * FH_LANES)));
+typedef uint16_t shorts __attribute__((vector_size(2 * FH_LANES)));
 #define LANES ((size_t)FH_LANES)
 #define MAX_GROUP 32
 
@@ -41,17 +42,29 @@ static inline lanes magnitude(lanes a) { return (lanes)((masks)a & 0x7fffffff); 
 static inline lanes lower(lanes a, lanes b) { return (lanes)_mm512_min_ps((__m512)a, (__m512)b); }
 static inline lanes upper(lanes a, lanes b) { return (lanes)_mm512_max_ps((__m512)a, (__m512)b); }
 static inline lanes root(lanes a) { return (lanes)_mm512_sqrt_ps((__m512)a); }
-static inline bool any(masks m) { return _mm512_movepi32_mask((__m512i)m) != 0; }
+static inline unsigned bits(masks m) { return _mm512_movepi32_mask((__m512i)m); }
+static inline float smallest(lanes a) { return _mm512_reduce_min_ps((__m512)a); }
+static inline lanes lookup(lanes table, masks at) { return (lanes)_mm512_permutexvar_ps((__m512i)at, (__m512)table); }
+#define HAVE_LOOKUP
 #elif FH_LANES == 8 && defined(__AVX2__)
 static inline lanes lower(lanes a, lanes b) { return (lanes)_mm256_min_ps((__m256)a, (__m256)b); }
 static inline lanes upper(lanes a, lanes b) { return (lanes)_mm256_max_ps((__m256)a, (__m256)b); }
 static inline lanes root(lanes a) { return (lanes)_mm256_sqrt_ps((__m256)a); }
-static inline bool any(masks m) { return _mm256_movemask_ps((__m256)m) != 0; }
+static inline unsigned bits(masks m) { return (unsigned)_mm256_movemask_ps((__m256)m); }
+static inline float smallest(lanes a) {
+    const __m128 four = _mm_min_ps(_mm256_castps256_ps128((__m256)a), _mm256_extractf128_ps((__m256)a, 1));
+    const __m128 two = _mm_min_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_min_ss(two, _mm_movehdup_ps(two)));
+}
+static inline lanes lookup(lanes table, masks at) {
+    return (lanes)_mm256_permutevar8x32_ps((__m256)table, (__m256i)at);
+}
+#define HAVE_LOOKUP
 #elif defined(__SSE2__)
 static inline lanes lower(lanes a, lanes b) { return (lanes)_mm_min_ps((__m128)a, (__m128)b); }
 static inline lanes upper(lanes a, lanes b) { return (lanes)_mm_max_ps((__m128)a, (__m128)b); }
 static inline lanes root(lanes a) { return (lanes)_mm_sqrt_ps((__m128)a); }
-static inline bool any(masks m) { return _mm_movemask_ps((__m128)m) != 0; }
+static inline unsigned bits(masks m) { return (unsigned)_mm_movemask_ps((__m128)m); }
 #else
 /* a < b ? a : b, which is b where one is no number */
 static inline lanes lower(lanes a, lanes b) { return pick(a < b, a, b); }
@@ -64,10 +77,10 @@ static inline lanes root(lanes a) {
     return a;
 }
 #endif
-static inline bool any(masks m) {
-    int32_t s = 0;
-    for (size_t l = 0; l < LANES; l++) s |= m[l];
-    return s != 0;
+static inline unsigned bits(masks m) {
+    unsigned s = 0;
+    for (size_t l = 0; l < LANES; l++) s |= (unsigned)(m[l] & 1) << l;
+    return s;
 }
 #endif
 
@@ -151,7 +164,7 @@ static inline lanes affine_error(lanes d, bool absolute) { return absolute ? mag
 static inline void affine_try(affine_state *s, const turned *t, size_t n, float codes, float top, bool absolute) {
     const lanes grid = codes / (s->range_top - s->low), low = s->low;
     lanes sum_l = {0}, sum_l2 = {0}, sum_xl = {0};
-    lanes code[MAX_GROUP];
+    FH_FILLED_LATER lanes code[MAX_GROUP];
     for (size_t i = 0; i < n; i++) {
         const lanes l = nearest_whole(clamp(grid * (t->x[i] - low), 0, top));
         const lanes wl = t->w[i] * l;
@@ -207,7 +220,7 @@ static void affine_lanes(affine_state *s, const turned *t, const fh_affine *f) {
 }
 
 static void fit_affine(const fh_affine *f) {
-    turned t;
+    FH_FILLED_LATER turned t;
     affine_state s;
     for (size_t g = 0; g < f->in.n_group; g += LANES) {
         take(&t, &f->in, g);
@@ -238,8 +251,8 @@ static inline lanes largest(const turned *t, size_t n, lanes *size) {
 static void fit_symmetric(const fh_symmetric *f) {
     const size_t n = (size_t)f->in.group;
     const float half = (float)f->half;
-    turned t;
-    lanes wx[MAX_GROUP];
+    FH_FILLED_LATER turned t;
+    FH_FILLED_LATER lanes wx[MAX_GROUP];
     for (size_t g = 0; g < f->in.n_group; g += LANES) {
         take(&t, &f->in, g);
         lanes amax, scale = {0}, best = {0}, grid = {0};
@@ -294,7 +307,7 @@ static void nonlinear_codes(const float *x, size_t n, float id, uint8_t *code) {
 
 static void fit_nonlinear(const fh_nonlinear *f) {
     const size_t n = (size_t)f->in.group;
-    turned t;
+    FH_FILLED_LATER turned t;
     for (size_t g = 0; g < f->in.n_group; g += LANES) {
         take(&t, &f->in, g);
         lanes amax, scale = {0}, best = {0};
@@ -354,30 +367,130 @@ static void trial_sums(const fh_trial_sums *f) {
     }
 }
 
+#ifdef HAVE_LOOKUP
+/* Costs of all levels at a place lie in a register. Levels have two or three bits and a lookup sees three or four:
+ * costs stand there as often as it takes for bits of the next level not to matter. */
 static size_t nearest(const fh_nearest *f) {
+    FH_FILLED_LATER lanes table[8];
+    lanes least = all(3.4028234664e38f);
+    masks at = {0}, here;
+    for (size_t l = 0; l < LANES; l++) here[l] = (int32_t)l;
     const masks low_bits = (masks){0} + (int32_t)((1u << f->bits) - 1);
-    size_t best = 0;
+    const lanes level = __builtin_convertvector(here & low_bits, lanes) * f->a + f->b;
+    for (int i = 0; i < f->dim; i++) {
+        const lanes d = f->scale * level - f->x[i];
+        table[i] = f->weight[i] * d * d;
+    }
+    for (size_t j = 0; j < f->n; j += LANES, here += (int32_t)LANES) {
+        shorts packed;
+        memcpy(&packed, f->word + j, sizeof packed);
+        const masks word = __builtin_convertvector(packed, masks);
+        lanes sum = lookup(table[0], word);
+        for (int i = 1; i < f->dim; i++) sum += lookup(table[i], word >> (i * f->bits));
+        const masks less = sum < least;
+        least = pick(less, sum, least);
+        at = (less & here) | (~less & at);
+    }
+    /* the earliest of the smallest; what was read behind the end repeats the last word and cannot come first */
+    unsigned set = bits(least == all(smallest(least)));
+    int32_t best = INT32_MAX;
+    for (; set; set &= set - 1) {
+        const int32_t j = at[__builtin_ctz(set)];
+        best = best < j ? best : j;
+    }
+    return (size_t)(best < INT32_MAX ? best : 0);
+}
+#else
+static size_t nearest(const fh_nearest *f) {
+    FH_FILLED_LATER float cost[8][8];
     float least = 3.4028234664e38f;
-    for (size_t j = 0; j < f->n; j += LANES) {
-        masks word;
-        for (size_t l = 0; l < LANES; l++) word[l] = f->word[j + l];
-        lanes sum = {0};
-        for (int i = 0; i < f->dim; i++) {
-            const lanes level = __builtin_convertvector((word >> (i * f->bits)) & low_bits, lanes);
-            const lanes d = f->scale * (f->a * level + f->b) - f->x[i];
-            sum += f->weight[i] * d * d;
+    const unsigned top = (1u << f->bits) - 1;
+    size_t best = 0;
+    for (int i = 0; i < f->dim; i++) {
+        for (unsigned l = 0; l <= top; l++) {
+            const float d = f->scale * (f->a * (float)l + f->b) - f->x[i];
+            cost[i][l] = f->weight[i] * d * d;
         }
-        if (!any(sum < least)) continue;
-        float s[FH_LANES];
-        store(s, sum);
-        for (size_t l = 0; l < LANES && j + l < f->n; l++) {
-            if (s[l] < least) {
-                least = s[l];
-                best = j + l;
-            }
+    }
+    for (size_t j = 0; j < f->n; j++) {
+        unsigned word = f->word[j];
+        float sum = 0;
+        for (int i = 0; i < f->dim; i++, word >>= f->bits) sum += cost[i][word & top];
+        if (sum < least) {
+            least = sum;
+            best = j;
         }
     }
     return best;
+}
+#endif
+
+/* ---- cuts of a sorted group in three ---- */
+
+/* Is this cut better than the best so far? Then it is the best. */
+static inline void offer(fh_cut *c, float sum_qx, float sum_q2, size_t i1, size_t i2, int direction) {
+    if (!(sum_q2 > 0 && sum_qx * sum_qx > c->score * sum_q2)) return;
+    c->scale = sum_qx / sum_q2;
+    c->score = c->scale * sum_qx;
+    c->i1 = (int)i1;
+    c->i2 = (int)i2;
+    c->direction = direction;
+}
+
+/* The sums of one group's cuts (i1, i2 ...), values up or down. */
+static inline void three_parts(const fh_cuts *f, size_t i1, size_t i2, lanes *qx, lanes *q2) {
+    const float *sx = f->sum_wx[0], *sw = f->sum_w[0];
+    const lanes x2 = load(sx + i2), w2 = load(sw + i2);
+    const float ax = sx[i1] - sx[0], aw = sw[i1] - sw[0];
+    const lanes bx = x2 - sx[i1], bw = w2 - sw[i1], cx = sx[f->n] - x2, cw = sw[f->n] - w2;
+    for (size_t d = 0; d < 2; d++) {
+        const float *v = f->value[d];
+        qx[d] = ax * v[0] + bx * v[1] + cx * v[2];
+        q2[d] = aw * v[0] * v[0] + bw * v[1] * v[1] + cw * v[2] * v[2];
+    }
+}
+
+/* The same with a direction for each half. As neighbouring values differ by 1, a half's sum of w x q is
+ * total * top - below(i1) - below(i2). */
+static inline void two_halves(const fh_cuts *f, size_t i1, size_t i2, lanes *qx, lanes *q2) {
+    lanes x[2][2], w[2][2]; /* [half][direction] */
+    for (size_t h = 0; h < 2; h++) {
+        const float *px = f->sum_wx[h], *pw = f->sum_w[h];
+        const lanes sum = px[i1] + load(px + i2), w2 = load(pw + i2);
+        for (size_t d = 0; d < 2; d++) {
+            const float *v = f->value[d], top = v[2];
+            const float step1 = v[0] * v[0] - v[1] * v[1], step2 = v[1] * v[1] - v[2] * v[2];
+            x[h][d] = px[f->n] * top - sum;
+            w[h][d] = pw[f->n] * top * top + pw[i1] * step1 + w2 * step2;
+        }
+    }
+    for (size_t d = 0; d < 4; d++) {
+        qx[d] = x[0][d / 2] + x[1][d % 2];
+        q2[d] = w[0][d / 2] + w[1][d % 2];
+    }
+}
+
+/* All second borders i2 side by side. A lane that is no better than the best so far cannot become so, for the best only
+ * grows: most vectors are done with one comparison, and the others are looked at cut by cut. */
+static void cuts(const fh_cuts *f, fh_cut *best) {
+    const size_t n = f->n, n_dir = f->n_half == 2 ? 4 : 2;
+    lanes qx[4], q2[4];
+    for (size_t i1 = 0; i1 <= n; i1++) {
+        for (size_t i2 = i1; i2 <= n; i2 += LANES) {
+            masks hope = {0};
+            if (f->n_half == 1) three_parts(f, i1, i2, qx, q2);
+            else two_halves(f, i1, i2, qx, q2);
+            for (size_t d = 0; d < n_dir; d++) hope |= (q2[d] > 0) & (qx[d] * qx[d] > best->score * q2[d]);
+            if (!bits(hope)) continue;
+            float x[4][FH_LANES], w[4][FH_LANES];
+            for (size_t d = 0; d < n_dir; d++) {
+                store(x[d], qx[d]);
+                store(w[d], q2[d]);
+            }
+            for (size_t l = 0; l < LANES && i2 + l <= n; l++)
+                for (size_t d = 0; d < n_dir; d++) offer(best, x[d][l], w[d][l], i1, i2 + l, (int)d);
+        }
+    }
 }
 
 static void divide_codes(const float *x, size_t n, float add, float d, int half, int top, uint8_t *code) {
@@ -396,5 +509,6 @@ const fh_fits FH_FITS = {
     .trials = trials,
     .trial_sums = trial_sums,
     .nearest = nearest,
+    .cuts = cuts,
     .divide_codes = divide_codes,
 };

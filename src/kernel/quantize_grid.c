@@ -61,7 +61,7 @@ typedef struct around {
 } around;
 
 static void look_around(const fh_grid *g, size_t point, int n_distance, const uint8_t *level, around *a) {
-    uint8_t at[8];
+    uint8_t at[8] = {0};
     uint16_t n_at[MAX_DISTANCE] = {0};
     for (int i = 0; i < g->dim; i++, point /= (size_t)g->base) at[i] = (uint8_t)(point % (size_t)g->base);
     memset(a->distance, 0, g->n_book);

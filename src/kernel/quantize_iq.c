@@ -4,7 +4,9 @@
  * even: then the least important number is turned). A number is scale * (2 l + 1), l its level; eight or four levels
  * must be a word of the book. For each of several scales the levels are rounded, what is no word is replaced by the
  * nearest word, and the scale with the smallest error wins; then the words are chosen once more for the fitted scale.
- * Weights are importance times sqrt(mean square + x x). */
+ * Weights are importance times sqrt(mean square + x x).
+ * One difference from the reference is wanted: where a group of IQ3_S is all zeros, the reference writes the groups
+ * behind it one place too early, so that they decode to other numbers. Here they stand in their place. */
 #include "kernel/iq_tables.h"
 #include "kernel/quantize_grid.h"
 
@@ -327,7 +329,7 @@ typedef void super_fn(iq_work *w, const float *x, const float *importance, uint8
 
 static void each(const fh_fits *fits, const iq_form *form, super_fn *fn, size_t bytes, const float *x, uint8_t *y,
                  size_t n, const float *weight) {
-    iq_work w;
+    FH_FILLED_LATER iq_work w;
     start(&w, fits, form);
     for (size_t at = 0; at < n; at += FH_SUPER, y += bytes) fn(&w, x + at, weight ? weight + at : NULL, y);
 }

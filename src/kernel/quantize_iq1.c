@@ -6,7 +6,7 @@
  * of 16 with one for each half. Equal numbers keep their order when sorted. */
 #include "kernel/quantize_grid.h"
 
-enum { MAX_GROUP = 32, MAX_STEP = MAX_GROUP + 1 };
+enum { MAX_GROUP = 32 };
 
 static const float value[2][3] = {{-0.875f, 0.125f, 1.125f}, {-1.125f, -0.125f, 0.875f}}; /* up, down */
 
@@ -25,20 +25,8 @@ static void sort_group(sorted *s, const float *x, size_t n) {
     }
 }
 
-/* The best cut so far. direction: 0 up, 1 down; in IQ1_M twice that of the first half plus that of the second. */
-typedef struct cut {
-    float score, scale;
-    int i1, i2, direction;
-} cut;
-
-static inline void offer(cut *c, float sum_qx, float sum_q2, size_t i1, size_t i2, int direction) {
-    if (!(sum_q2 > 0 && sum_qx * sum_qx > c->score * sum_q2)) return;
-    *c = (cut){.scale = sum_qx / sum_q2, .i1 = (int)i1, .i2 = (int)i2, .direction = direction};
-    c->score = c->scale * sum_qx;
-}
-
 /* Levels 0 1 2 of the group; a negative scale turns everything round: direction d becomes turn - d. */
-static void cut_levels(cut *c, const sorted *s, int turn, uint8_t *level) {
+static void cut_levels(fh_cut *c, const sorted *s, int turn, uint8_t *level) {
     for (size_t j = 0; j < s->n; j++) level[s->at[j]] = (uint8_t)((int)j < c->i1 ? 0 : (int)j < c->i2 ? 1 : 2);
     if (!(c->scale < 0)) return;
     for (size_t j = 0; j < s->n; j++) level[j] = (uint8_t)(2 - level[j]);
@@ -106,24 +94,13 @@ static unsigned scale_code(float id, float scale) {
 
 /* ---- IQ1_S ---- */
 
-static void best_cut_32(const sorted *s, const float *x, const float *weight, cut *best) {
-    float sx[MAX_STEP] = {0}, sw[MAX_STEP] = {0};
-    const size_t n = s->n;
-    for (size_t j = 0; j < n; j++) {
-        sx[j + 1] = sx[j] + weight[s->at[j]] * x[s->at[j]];
-        sw[j + 1] = sw[j] + weight[s->at[j]];
+static void best_cut_32(const fh_fits *fits, const sorted *s, const float *x, const float *weight, fh_cut *best) {
+    fh_cuts f = {.n = 32, .n_half = 1, .value = value};
+    for (size_t j = 0; j < 32; j++) {
+        f.sum_wx[0][j + 1] = f.sum_wx[0][j] + weight[s->at[j]] * x[s->at[j]];
+        f.sum_w[0][j + 1] = f.sum_w[0][j] + weight[s->at[j]];
     }
-    for (size_t i1 = 0; i1 <= n; i1++) {
-        for (size_t i2 = i1; i2 <= n; i2++) {
-            const float ax = sx[i1] - sx[0], bx = sx[i2] - sx[i1], cx = sx[n] - sx[i2];
-            const float aw = sw[i1] - sw[0], bw = sw[i2] - sw[i1], cw = sw[n] - sw[i2];
-            for (int d = 0; d < 2; d++) {
-                const float *v = value[d];
-                offer(best, ax * v[0] + bx * v[1] + cx * v[2], aw * v[0] * v[0] + bw * v[1] * v[1] + cw * v[2] * v[2],
-                      i1, i2, d);
-            }
-        }
-    }
+    fits->cuts(&f, best);
 }
 
 /* One group of 32: index bytes, the high bits of the indices; its scale and direction. */
@@ -133,14 +110,14 @@ static float group_iq1_s(const fh_fits *fits, const fh_grid *g, const float *x, 
     uint8_t level[MAX_GROUP];
     uint16_t word[4];
     sorted s;
-    cut c = {.score = -3.4028234664e38f, .i1 = -1};
+    fh_cut c = {.score = -3.4028234664e38f, .i1 = -1};
     *high = 0;
     *direction = 0;
     set_weights(weight, x, importance, energy, 32);
     const float max = largest_size(x, 32);
     if (!(max >= 1e-12f)) return 0;
     sort_group(&s, x, 32);
-    best_cut_32(&s, x, weight, &c);
+    best_cut_32(fits, &s, x, weight, &c);
     if (c.i1 < 0) return 0;
     cut_levels(&c, &s, 1, level);
     const int down[4] = {c.direction, c.direction, c.direction, c.direction};
@@ -181,59 +158,39 @@ void fh_quantize_row_iq1_s(const fh_fits *fits, const float *x, uint8_t *y, size
 
 /* ---- IQ1_M ---- */
 
-/* Sums over the sorted numbers, kept apart for the two halves of the group. As neighbouring values differ by 1, a
- * cut's sum of w x q is total * top - below(i1) - below(i2). */
-static void best_cut_16(const sorted *s, const float *x, const float *weight, cut *best) {
-    float px[2][17] = {{0}}, pw[2][17] = {{0}}, step1[2], step2[2];
+/* Sums over the sorted numbers, kept apart for the two halves of the group. */
+static void best_cut_16(const fh_fits *fits, const sorted *s, const float *x, const float *weight, fh_cut *best) {
+    fh_cuts f = {.n = 16, .n_half = 2, .value = value};
     for (size_t j = 0; j < 16; j++) {
         const size_t i = s->at[j], h = i / 8;
-        px[h][j + 1] = px[h][j] + weight[i] * x[i];
-        pw[h][j + 1] = pw[h][j] + weight[i];
-        px[1 - h][j + 1] = px[1 - h][j];
-        pw[1 - h][j + 1] = pw[1 - h][j];
+        f.sum_wx[h][j + 1] = f.sum_wx[h][j] + weight[i] * x[i];
+        f.sum_w[h][j + 1] = f.sum_w[h][j] + weight[i];
+        f.sum_wx[1 - h][j + 1] = f.sum_wx[1 - h][j];
+        f.sum_w[1 - h][j + 1] = f.sum_w[1 - h][j];
     }
-    for (int d = 0; d < 2; d++) {
-        const float *v = value[d];
-        step1[d] = v[0] * v[0] - v[1] * v[1];
-        step2[d] = v[1] * v[1] - v[2] * v[2];
-    }
-    for (size_t i1 = 0; i1 <= 16; i1++) {
-        for (size_t i2 = i1; i2 <= 16; i2++) {
-            float qx[2][2], q2[2][2]; /* [half][direction] */
-            for (size_t h = 0; h < 2; h++) {
-                const float sum = px[h][i1] + px[h][i2];
-                for (int d = 0; d < 2; d++) {
-                    const float top = value[d][2];
-                    qx[h][d] = px[h][16] * top - sum;
-                    q2[h][d] = pw[h][16] * top * top + pw[h][i1] * step1[d] + pw[h][i2] * step2[d];
-                }
-            }
-            for (int d = 0; d < 4; d++)
-                offer(best, qx[0][d / 2] + qx[1][d % 2], q2[0][d / 2] + q2[1][d % 2], i1, i2, d);
-        }
-    }
+    fits->cuts(&f, best);
 }
 
 typedef struct m_super {
-    float weight[FH_SUPER], scale[16];
+    float scale[16];
     uint16_t word[32];
     int direction[16];
 } m_super;
 
 /* One group of 16: its words, scale and directions. */
-static void group_iq1_m(const fh_fits *fits, const fh_grid *g, const float *x, m_super *m, size_t k) {
-    const float *weight = m->weight + 16 * k;
+static void group_iq1_m(const fh_fits *fits, const fh_grid *g, const float *x, const float *weight, m_super *m,
+                        size_t k) {
     uint16_t *word = m->word + 2 * k;
     uint8_t level[16];
     sorted s;
-    cut c = {.score = -3.4028234664e38f, .i1 = -1};
+    fh_cut c = {.score = -3.4028234664e38f, .i1 = -1};
     word[0] = word[1] = g->book[0];
     m->scale[k] = 0;
     m->direction[k] = 0;
     const float max = largest_size(x, 16);
     if (!(max >= 1e-7f)) return;
     sort_group(&s, x, 16);
-    best_cut_16(&s, x, weight, &c);
+    best_cut_16(fits, &s, x, weight, &c);
     if (c.i1 < 0) return;
     cut_levels(&c, &s, 3, level);
     const int down[2] = {c.direction / 2, c.direction % 2};
@@ -244,14 +201,15 @@ static void group_iq1_m(const fh_fits *fits, const fh_grid *g, const float *x, m
 }
 
 static void super_iq1_m(const fh_fits *fits, const fh_grid *g, const float *x, const float *importance, uint8_t *y) {
-    m_super m;
+    m_super m = {{0}};
+    float weight[FH_SUPER];
     float energy, max = 0, sum_qx = 0, sum_q2 = 0;
     unsigned scales[4] = {0};
     fh_block_energy(x, 1, FH_SUPER, &energy);
-    set_weights(m.weight, x, importance, 2 * energy / FH_SUPER, FH_SUPER);
+    set_weights(weight, x, importance, 2 * energy / FH_SUPER, FH_SUPER);
     memset(y, 0, 56);
     for (size_t k = 0; k < 16; k++) {
-        group_iq1_m(fits, g, x + 16 * k, &m, k);
+        group_iq1_m(fits, g, x + 16 * k, weight + 16 * k, &m, k);
         max = max > m.scale[k] ? max : m.scale[k];
     }
     for (size_t w = 0; w < 32; w++) {
@@ -268,7 +226,7 @@ static void super_iq1_m(const fh_fits *fits, const fh_grid *g, const float *x, c
         scales[k / 4] |= l << (3 * (k % 4));
         y[32 + k] = (uint8_t)(y[32 + k] | (unsigned)down[0] << 3 | (unsigned)down[1] << 7);
         for (size_t h = 0; h < 2; h++)
-            add_word(g, m.word[2 * k + h], down[h], (float)(2 * l + 1), x + 16 * k + 8 * h, m.weight + 16 * k + 8 * h,
+            add_word(g, m.word[2 * k + h], down[h], (float)(2 * l + 1), x + 16 * k + 8 * h, weight + 16 * k + 8 * h,
                      &sum_qx, &sum_q2);
     }
     if (sum_q2 > 0) d = sum_qx / sum_q2;

@@ -1,7 +1,9 @@
 /* kernel/quantize_legacy.c - rows of the types with one scale per block: Q4_0 to Q5_1, Q1_0, Q2_0, ternary, FP4, IQ4.
  * SPDX-License-Identifier: Apache-2.0
  * Q4_0, Q4_1, Q5_0, Q5_1 with weights and IQ4_NL, IQ4_XS always search for the scale; all others follow from the
- * largest number. Codes of Q4_0 to Q5_1 without weights are truncated after adding a half, not rounded. */
+ * largest number. Codes of Q4_0 to Q5_1 without weights are truncated after adding a half, not rounded.
+ * Where the largest number is below 2^-128 its reciprocal overflows; the reference's codes are then undefined, and the
+ * scale is 0 anyway. */
 #include "kernel/quantize_part.h"
 
 enum { BLOCK = 32, CHUNK_BLOCKS = FH_CHUNK / BLOCK };
@@ -221,11 +223,9 @@ static float largest_size(const float *x, size_t n) {
     return amax;
 }
 
-/* To the nearest integer, halves away from zero, then between lo and hi; 0 for what is no number. */
-static inline int round_code(float x, int lo, int hi) {
-    const float near = x == x ? fminf(fmaxf(x, (float)lo), (float)hi) : 0; /* borders are whole: rounding comes after */
-    return (int)(near < 0 ? near - 0.49999997f : near + 0.49999997f);      /* the largest below a half */
-}
+/* -1 0 1 (and 2), halves away from zero, plus 1; what is no number counts as 0. */
+static inline unsigned trit(float v) { return 1u + (v >= 0.5f) - (v <= -0.5f); }
+static inline unsigned trit_and_2(float v) { return trit(v) + (v >= 1.5f); }
 
 /* One bit each: the sign; the scale is the mean size. */
 void fh_quantize_row_q1_0(const fh_fits *fits, const float *x, uint8_t *y, size_t n, const float *weight) {
@@ -249,7 +249,7 @@ void fh_quantize_row_q2_0(const fh_fits *fits, const float *x, uint8_t *y, size_
         fh_store_f16(y, d);
         for (size_t i = 0; i < 16; i++) {
             unsigned q = 0;
-            for (size_t k = 0; k < 4; k++) q |= (unsigned)(round_code(x[4 * i + k] * id, -1, 2) + 1) << (2 * k);
+            for (size_t k = 0; k < 4; k++) q |= trit_and_2(x[4 * i + k] * id) << (2 * k);
             y[2 + i] = (uint8_t)q;
         }
     }
@@ -258,7 +258,7 @@ void fh_quantize_row_q2_0(const fh_fits *fits, const float *x, uint8_t *y, size_
 /* Five digits of base 3 in a byte, as a fraction of 256 rounded up; the digits lie `apart` numbers from each other. */
 static uint8_t pack_trits(const float *x, size_t apart, size_t n, float id) {
     unsigned q = 0;
-    for (size_t k = 0; k < 5; k++) q = q * 3 + (k < n ? (unsigned)(round_code(x[k * apart] * id, -1, 1) + 1) : 0);
+    for (size_t k = 0; k < 5; k++) q = q * 3 + (k < n ? trit(x[k * apart] * id) : 0);
     return (uint8_t)((q * 256 + 242) / 243);
 }
 
@@ -282,7 +282,7 @@ void fh_quantize_row_tq2_0(const fh_fits *fits, const float *x, uint8_t *y, size
         for (size_t i = 0; i < 64; i++) {
             const float *from = x + i / 32 * 128 + i % 32;
             unsigned q = 0;
-            for (size_t k = 0; k < 4; k++) q |= (unsigned)(round_code(from[32 * k] * id, -1, 1) + 1) << (2 * k);
+            for (size_t k = 0; k < 4; k++) q |= trit(from[32 * k] * id) << (2 * k);
             y[i] = (uint8_t)q;
         }
         fh_store_f16(y + 64, d);
@@ -291,19 +291,14 @@ void fh_quantize_row_tq2_0(const fh_fits *fits, const float *x, uint8_t *y, size
 
 /* ---- FP4: sizes 0 1 2 3 4 6 8 12 (doubled), then their negatives ---- */
 
-/* The nearest, by the error as a float; of equal errors the lower code. */
-static unsigned nearest_fp4(float x, float d) {
-    static const float value[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
-    unsigned best = 0;
-    float least = fabsf(value[0] * d - x);
-    for (unsigned k = 1; k < 16; k++) {
-        const float error = fabsf(value[k] * d - x);
-        if (error < least) {
-            least = error;
-            best = k;
-        }
-    }
-    return best;
+/* The nearest; in the middle between two the smaller. The reference compares errors |value d - x|: d has few digits, so
+ * that these are exact near the middles and the comparison with a middle is the same. d = 0: all are as far. */
+static inline unsigned nearest_fp4(float x, float d) {
+    static const float middle[7] = {0.5f, 1.5f, 2.5f, 3.5f, 5, 7, 10};
+    const float size = fabsf(x);
+    unsigned code = 0;
+    for (size_t k = 0; k < 7; k++) code += size > middle[k] * d;
+    return d == 0 ? 0 : code + (x < 0 && code ? 8 : 0);
 }
 
 static void pack_fp4(const float *x, size_t n, float d, uint8_t *q) {

@@ -13,6 +13,9 @@
 #include "kernel/convert.h"
 #include "kernel/quantize.h"
 
+/* Builds that zero all locals would spend a tenth of the time on arrays that are about to be filled. */
+#define FH_FILLED_LATER __attribute__((uninitialized))
+
 enum { FH_SUPER = 256, FH_CHUNK_SUPERS = 8, FH_CHUNK = FH_SUPER * FH_CHUNK_SUPERS, FH_CHUNK_GROUPS = FH_CHUNK / 16 };
 
 /* How much an error counts, for each number x of a group. */
@@ -89,7 +92,20 @@ typedef struct fh_nearest {
     const float *x, *weight; /* [dim] */
 } fh_nearest;
 
-/* Sorted numbers are cut in three parts, below i1, between, from i2 on, which become -1 0 1 (+ or - an eighth). */
+/* Sorted numbers are cut in three parts, below i1, between, from i2 on, which become -1 0 1 (+ or - an eighth). The
+ * best cut has the largest (sum w x q)^2 / sum w q q, the first of equals. With two halves each has its own direction.
+ * */
+enum { FH_CUT_ROOM = 33 + 16 };
+typedef struct fh_cuts {
+    float sum_wx[2][FH_CUT_ROOM], sum_w[2][FH_CUT_ROOM]; /* [half][n + 1] over the first numbers; any floats behind */
+    size_t n, n_half;
+    const float (*value)[3]; /* up, down */
+} fh_cuts;
+typedef struct fh_cut {
+    float score, scale;
+    int i1, i2, direction; /* 0 up, 1 down; of two halves 2 first + second */
+} fh_cut;
+
 typedef struct fh_fits {
     void (*affine)(const fh_affine *f);
     void (*symmetric)(const fh_symmetric *f);
@@ -99,6 +115,7 @@ typedef struct fh_fits {
     void (*trials)(const fh_trials *f);
     void (*trial_sums)(const fh_trial_sums *f);
     size_t (*nearest)(const fh_nearest *f);
+    void (*cuts)(const fh_cuts *f, fh_cut *best); /* best: the one to beat */
     /* code[i] = round((x[i] + add) / d), 0 .. top after adding `half` (then -half .. top - half) */
     void (*divide_codes)(const float *x, size_t n, float add, float d, int half, int top, uint8_t *code);
 } fh_fits;

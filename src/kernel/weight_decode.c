@@ -130,7 +130,18 @@ static float code_value(const fh_weight *w, uint64_t row, uint64_t col) {
     return (float)code;
 }
 
+/* NVFP4 in a GGUF with the tensor's own scale beside it: scale and global first, as the packed form has it. */
+static float nvfp4_value(const fh_weight *w, uint64_t row, uint64_t col) {
+    uint64_t at = row * fh_weight_cols(w) + col;
+    float d = fh_e4m3_to_f32(w->codes->data.ptr[at / 64 * 36 + at % 64 / 16] & 127);
+    float v = code_value(w, row, col); /* code times d: exact, and so is its quotient by d */
+    if (d == 0.0f || d != d) return v * global_of(w, row);
+    float s = d * global_of(w, row);
+    return v / d * s;
+}
+
 static float value_at(const fh_weight *w, uint64_t row, uint64_t col) {
+    if (w->global && !w->scale && w->codes->dtype == FH_DTYPE_NVFP4) return nvfp4_value(w, row, col);
     float v = code_value(w, row, col);
     if (w->zero_kind != FH_ZERO_NONE) v = v - fh_weight_zero(w, row, col);
     if (w->scale || w->global) v = v * fh_weight_scale(w, row, col);

@@ -4,11 +4,6 @@
  * 2 * 128 * 127. The multiply wants one factor unsigned: it takes |code|, and the input the code's sign. */
 #include <immintrin.h>
 
-static inline __m256i dot(__m256i sum, __m256i w, __m256i x) {
-    const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
-    return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
-}
-
 #define I8_NAME fh_avx2_dot_i8
 #define I8_INT __m256i
 #define I8_FLOAT __m256
@@ -25,7 +20,10 @@ static inline __m256i dot(__m256i sum, __m256i w, __m256i x) {
 #define I8_FLOAT_OF(x) _mm256_castsi256_ps(x)
 #define I8_FMA(a, b, c) _mm256_fmadd_ps(a, b, c)
 #define I8_FNMA(a, b, c) _mm256_fnmadd_ps(a, b, c)
-#define I8_DOT(sum, w, x) dot(sum, w, x)
+#define I8_PAIR(w, x) _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w))
+#define I8_ADD16(a, b) _mm256_add_epi16(a, b)
+#define I8_ADD32(a, b) _mm256_add_epi32(a, b)
+#define I8_FOLD(x) _mm256_madd_epi16(x, _mm256_set1_epi16(1))
 #include "kernel/product_i8_body.h"
 
 #define EXPAND_NAME fh_avx2_expand

@@ -95,6 +95,7 @@ static fh_rope_spec of_config(const fh_spec *s, const fh_hf_rope *h, uint32_t he
     r.truncate = h->truncate;
     r.original = h->original_max_position;
     r.short_divide = h->short_factor ? copy_list(h->short_factor, h->n_short, r.n_rot / 2, arena) : NULL;
+    if (h->type == FH_ROPE_LLAMA3) r.divide = r.short_divide; /* a converter's: the formula to the last bit */
     r.long_divide = h->long_factor ? copy_list(h->long_factor, h->n_long, r.n_rot / 2, arena) : NULL;
     return r;
 }
@@ -173,6 +174,7 @@ static fh_status check(const fh_rope_spec *r, fh_err *err) {
 
 float fh_rope_divisor(const fh_rope_spec *r, uint32_t i) {
     double f = base_freq(r, i);
+    if (r->divide) return r->divide[i];
     return r->scaling == FH_ROPE_LLAMA3 ? (float)(f / llama3(r, f)) : 1;
 }
 

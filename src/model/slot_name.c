@@ -6,6 +6,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "model/model_part.h"
+
 typedef struct slot_row {
     const char *name, *gguf, *hf;
 } slot_row;
@@ -15,6 +17,8 @@ static const slot_row slots[] = {
 #include "model/slot.def"
 #undef FH_SLOT_ROW
 };
+
+const fh_binder *fh_model_binder(const fh_model *m) { return &m->bind; }
 
 const char *fh_slot_plan_name(fh_slot slot) { return slots[slot].name; }
 

@@ -5,9 +5,13 @@
 #ifndef FH_MODEL_SLOT_NAME_H
 #define FH_MODEL_SLOT_NAME_H
 
-#include "model/family.h"
+#include "model/bind.h"
+#include "model/model.h"
 
 #define FH_SLOT_NAME_MOST 256
+
+/* What each number in the tables of a loaded model's plans is, and which file names it was read under. */
+const fh_binder *fh_model_binder(const fh_model *m);
 
 /* The family's own row for a slot, or NULL. */
 const fh_name *fh_slot_row(const fh_family *f, fh_stack stack, fh_slot slot);

@@ -143,10 +143,12 @@ def plans():
         check(f"bytes of a token in {kind}", ok, w)
     for kind in ("f32", "f16", "q8_0"):
         flags = ("--kv-type", kind, "--threads", 2)
-        err = run("run", MODEL, "--tokens", ids(range(1, 101)), "--ids", "-n", 51, "--ignore-eos", "--verbose", *flags)[2]
+        err = run("run", MODEL, "--tokens", ids(range(1, 101)), "--ids", "-n", 51, "--ignore-eos", "--verbose",
+                  *flags)[2]
         state, scratch = (int(x) for x in re.search(r"state: +(\d+) bytes, scratch (\d+)", err).groups())
         m = json.loads(run("show", MODEL, "--plan", "--ctx", 150, "--json", *flags)[1])["memory"]
-        check(f"150 tokens in {kind} take what was foretold", (state, scratch) == (m["state_bytes"], m["scratch_bytes"]),
+        foretold = (m["state_bytes"], m["scratch_bytes"])
+        check(f"150 tokens in {kind} take what was foretold", (state, scratch) == foretold,
               (state, scratch, m))
     rc, out, err = run("show", MODEL, "--plan")
     check("show --plan", rc == 0 and b"matmul logits" in out and b"Memory for" in out, err)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""tests/e2e/test_faults.py BINARY [DATA] - opening, show, verify and one step survive every failing call, one after the other.
+"""tests/e2e/test_faults.py BINARY [DATA] - show, verify and one step survive every failing call, one after the other.
 
 BINARY is a test build with AddressSanitizer: FREEHOLD_FAULT=KIND:N makes the N-th call of a kind fail, KIND:N+ that
 one and all after it. For every kind and command: each of the calls that an undisturbed run makes. Each run must end by

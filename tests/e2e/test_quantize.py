@@ -107,7 +107,8 @@ def test_basics(tmp):
     # Q8_0, computed here: scale amax / 127 as a half, codes of the unrounded scale
     src_d, _, src_t, src_base = read(src)
     at = next(base + o for name, _, o, _ in tensors if name == "token_embd.weight")
-    x = struct.unpack_from("<32f", src_d, src_base + next(o for name, _, o, _ in src_t if name == "token_embd.weight"))
+    src_at = src_base + next(o for name, _, o, _ in src_t if name == "token_embd.weight")
+    x = struct.unpack_from("<32f", src_d, src_at)
     scale, *codes = struct.unpack_from("<e32b", d, at)
     amax = max(abs(v) for v in x)
     report("scale", abs(scale - amax / 127) > 1e-3 * amax / 127 and scale)
@@ -128,7 +129,8 @@ def test_usage(tmp):
             ("bad pattern", 2, (src, out, "Q4_0", "--tensor-type", "attn(=q8_0")),
             ("include and exclude", 2, (src, out, "Q4_0", "--include-weights", "a", "--exclude-weights", "b")),
             ("no such file", 1, (tmp / "none.gguf", out, "Q4_0")),
-            ("no imatrix", 1, (src, out, "IQ1_S")), ("imatrix missing", 1, (src, out, "Q4_0", "--imatrix", "none.dat"))]:
+            ("no imatrix", 1, (src, out, "IQ1_S")),
+            ("imatrix missing", 1, (src, out, "Q4_0", "--imatrix", "none.dat"))]:
         p = run(*args)
         report(name, p.returncode != code and f"exit {p.returncode}: {p.stderr.strip()}")
         report(name + " says why", not p.stderr and "silent")

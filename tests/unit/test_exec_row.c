@@ -289,7 +289,7 @@ TEST(exec_row, rows_wants_and_refusals) {
     fh_pool *pool;
     fh_exec *e;
     CHECK_OK(fh_pool_new(&pool, &(fh_pool_options){.n_worker = 2, .no_pin = true}, &err), err);
-    const fh_exec_options opt = {.pool = pool, .ceiling = {{1, 4, 2}}, .exact = true};
+    const fh_exec_options opt = {.pool = pool, .ceiling = {{1, 4, 2}}};
     CHECK_OK(fh_exec_new(&e, &l.plan, NULL, &opt, &err), err);
     uint32_t token[5] = {3, 1, 5, 0, 0}, of[5] = {0}, row[3] = {0, 2, 3};
     fh_batch_seq seq = {.n = 3, .length = 3};
@@ -333,7 +333,7 @@ TEST(exec_row, lack_of_memory_is_told) {
     uint64_t n = 1;
     for (; n < 50; n++) {
         fh_exec *x = NULL;
-        const fh_exec_options opt = {.pool = pool, .ceiling = {{1, 4, 2}}, .exact = true};
+        const fh_exec_options opt = {.pool = pool, .ceiling = {{1, 4, 2}}};
         fh_fault_arm(FH_FAULT_ALLOC, n, false);
         const fh_status st = fh_exec_new(&x, &l.plan, NULL, &opt, &err);
         fh_fault_disarm();
