@@ -243,6 +243,18 @@ $(O)/bench-masks: bench/mask_speed.c $(O)/builtin.o $(O)/libfreehold.a
 $(O)/bench-tokenize: bench/tokenize.c $(O)/builtin.o $(O)/libfreehold.a
 	$(CC) $(CPPFLAGS) $(CFLAGS_ALL) $(LDFLAGS_ALL) $^ $(LDLIBS) -o $@
 
+$(O)/bench-quantize: bench/quantize.c $(O)/builtin.o $(O)/libfreehold.a
+	$(CC) $(CPPFLAGS) $(CFLAGS_ALL) $(LDFLAGS_ALL) $^ $(LDLIBS) -o $@
+
+$(O)/bench-product: bench/product.c $(O)/builtin.o $(O)/libfreehold.a
+	$(CC) $(CPPFLAGS) $(CFLAGS_ALL) $(LDFLAGS_ALL) $^ $(LDLIBS) -o $@
+
+$(O)/bench-attend: bench/attend.c $(O)/builtin.o $(O)/libfreehold.a
+	$(CC) $(CPPFLAGS) $(CFLAGS_ALL) $(LDFLAGS_ALL) $^ $(LDLIBS) -o $@
+
+$(O)/bench-scheduler: bench/scheduler.c $(O)/builtin.o $(O)/libfreehold.a
+	$(CC) $(CPPFLAGS) $(CFLAGS_ALL) $(LDFLAGS_ALL) $^ $(LDLIBS) -o $@
+
 $(O)/bench-decode: bench/decode.c $(O)/libfreehold.a
 	$(CC) $(CPPFLAGS) $(CFLAGS_ALL) $(LDFLAGS_ALL) $^ $(LDLIBS) -o $@
 

@@ -31,6 +31,7 @@ if [ -n "$golden" ]; then
     suite python3 tests/golden/check.py "$binary" models gguf checkpoints --data "$golden" --only "$(cat tests/golden/models.txt)"
     suite python3 tests/golden/check.py "$binary" types samplers --data "$golden"
     suite python3 tests/golden/check.py "$binary" adapters --data "$golden" --only "$(cat tests/golden/adapters.txt)"
+    suite python3 tests/e2e/test_quantize.py "$binary" "$golden"
     suite python3 tests/e2e/test_convert.py "$binary" "$golden"
     suite python3 tests/e2e/test_engine.py "$binary" "$golden"
 else

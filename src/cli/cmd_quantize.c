@@ -279,8 +279,6 @@ static int run(fh_cli *cli, quantize_args *a) {
     return quantize(cli, a, pos, &opt, opt.mix.copy ? "COPY" : fh_mix_get(opt.mix.mix)->name);
 }
 
-int fh_cmd_quantize(fh_cli *cli); /* cli.h declares what commands.def lists */
-
 int fh_cmd_quantize(fh_cli *cli) {
     quantize_args *a = fh_alloc_zero(1, sizeof *a);
     fh_err err = {0};

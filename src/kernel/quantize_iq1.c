@@ -201,7 +201,7 @@ static void group_iq1_m(const fh_fits *fits, const fh_grid *g, const float *x, c
 }
 
 static void super_iq1_m(const fh_fits *fits, const fh_grid *g, const float *x, const float *importance, uint8_t *y) {
-    m_super m = {{0}};
+    m_super m = {.direction = {0}};
     float weight[FH_SUPER];
     float energy, max = 0, sum_qx = 0, sum_q2 = 0;
     unsigned scales[4] = {0};

@@ -93,8 +93,7 @@ typedef struct fh_nearest {
 } fh_nearest;
 
 /* Sorted numbers are cut in three parts, below i1, between, from i2 on, which become -1 0 1 (+ or - an eighth). The
- * best cut has the largest (sum w x q)^2 / sum w q q, the first of equals. With two halves each has its own direction.
- * */
+ * best cut has the largest (sum w x q)^2 / sum w q q, the first of equals. With two halves each has a direction. */
 enum { FH_CUT_ROOM = 33 + 16 };
 typedef struct fh_cuts {
     float sum_wx[2][FH_CUT_ROOM], sum_w[2][FH_CUT_ROOM]; /* [half][n + 1] over the first numbers; any floats behind */
