@@ -1,4 +1,4 @@
-/* bench/attend.c - attention of the fast mode by level, state type, depth and batch: bench-attend COMMIT [THREADS [LEVEL]]
+/* bench/attend.c - attention of the fast mode by level, state type, depth and batch.
  * SPDX-License-Identifier: Apache-2.0
  * Attention of several layers of one shape over state that was filled with random rows, best of several passes, next
  * to the ceilings of the same threads measured in the same run. A row says how many bytes of state one pass reads (each
@@ -159,7 +159,7 @@ static void print_row(const bench *b, const char *commit, const fh_ceilings *c, 
     const double flops = pairs * s->heads * 2.0 * (s->k_width + s->v_width) * s->layers;
     const fh_attend_shape as = {s->k_width, s->v_width, type, type, 0.1f, 0};
     const uint32_t few = FH_ATTEND_FEW;
-    const fh_attend_kernel *kernel = fh_attend_choose(&as, n * s->heads / s->key_heads <= few);
+    const fh_attend_kernel *kernel = fh_attend_choose(&as, n * s->heads / s->key_heads <= few, false);
     printf("%s,%s,%s,%d,%s,%u,%u,%.3f,%.2f,%.1f,%.3f,%.3f,%.3f\n", commit, s->name, kernel ? kernel->name : "exact",
            c->n_worker, fh_dtype_name(type), depth, n, seconds * 1e3, bytes / seconds * 1e-9, flops / seconds * 1e-9,
            bytes / seconds / c->kind[FH_PEAK_READ].all, flops / seconds / c->kind[FH_PEAK_F32].all,

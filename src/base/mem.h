@@ -19,7 +19,7 @@ FH_MUST_USE void *fh_realloc(void *p, size_t n, size_t size); /* p stays valid o
 void fh_free(void *p);                                        /* NULL is fine */
 FH_MUST_USE char *fh_strdup(fh_str s);                        /* adds a final NUL */
 
-/* Counted in test builds (FH_TEST_BUILD); all zero otherwise. */
+/* Counted in test builds (FH_TEST_BUILD); all zero otherwise. calls: of the calling thread. */
 typedef struct fh_mem_stats {
     uint64_t live_bytes, peak_bytes, live_blocks, calls;
 } fh_mem_stats;

@@ -4,7 +4,7 @@
  * line. */
 #include "base/json.h"
 #include "base/num.h"
-#include "cli/embed_recipe.h"
+#include "infer/embed_recipe.h"
 #include "cli/model_options.h"
 #include "cli/text_part.h"
 #include "infer/embed.h"

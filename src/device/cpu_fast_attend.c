@@ -161,22 +161,48 @@ static bool fill_ranges(const work *a, const unit *u, uint64_t block, uint32_t n
     return some;
 }
 
-static void do_block(const fh_exec *x, const work *a, const unit *u, const fh_attend_kernel *k, uint64_t block,
-                     desk *d) {
-    const uint8_t *keys[FH_ATTEND_KEYS], *values[FH_ATTEND_KEYS];
+/* Where a block's rows lie. */
+typedef struct rows {
+    uint32_t n;
+    const uint8_t *k[FH_ATTEND_KEYS], *v[FH_ATTEND_KEYS];
+} rows;
+
+static void find_block(const fh_exec *x, const work *a, const unit *u, uint64_t block, rows *r) {
     const uint64_t first = FH_MAX(u->lo, block), last = FH_MIN(u->hi, block + FH_ATTEND_KEYS - 1);
-    fh_attend_block b = {.n = (uint32_t)(last - block + 1), .k = keys, .v = a->latent ? keys : values};
-    find_rows(x, a, u, block, first, b.n, false, keys);
-    if (!a->latent) find_rows(x, a, u, block, first, b.n, true, values);
-    if (fill_ranges(a, u, block, b.n, d)) {
-        b.from = d->from;
-        b.to = d->to;
+    r->n = (uint32_t)(last - block + 1);
+    find_rows(x, a, u, block, first, r->n, false, r->k);
+    if (!a->latent) find_rows(x, a, u, block, first, r->n, true, r->v);
+    for (uint32_t i = r->n; i < FH_ATTEND_KEYS; i++) {
+        r->k[i] = r->k[r->n - 1];
+        if (!a->latent) r->v[i] = r->v[r->n - 1];
     }
-    if (a->biased) {
-        fill_bias(x, a, u, block, b.n, d->bias);
-        b.bias = d->bias;
+}
+
+/* Blocks [first, end), counted from the sequence's first row. */
+static void do_blocks(const fh_exec *x, const work *a, const unit *u, const fh_attend_kernel *k, uint64_t first,
+                      uint64_t end, desk *d) {
+    rows two[2];
+    if (first < end) find_block(x, a, u, first * FH_ATTEND_KEYS, &two[first % 2]);
+    for (uint64_t i = first; i < end; i++) {
+        const rows *r = &two[i % 2];
+        const uint64_t block = i * FH_ATTEND_KEYS;
+        fh_attend_block b = {.n = r->n, .k = r->k, .v = a->latent ? r->k : r->v};
+        if (i + 1 < end) {
+            rows *next = &two[(i + 1) % 2];
+            find_block(x, a, u, block + FH_ATTEND_KEYS, next);
+            b.next_k = next->k;
+            if (!a->latent) b.next_v = next->v;
+        }
+        if (fill_ranges(a, u, block, b.n, d)) {
+            b.from = d->from;
+            b.to = d->to;
+        }
+        if (a->biased) {
+            fill_bias(x, a, u, block, b.n, d->bias);
+            b.bias = d->bias;
+        }
+        k->block(&d->tile, &b);
     }
-    k->block(&d->tile, &b);
 }
 
 static void find_queries(const fh_exec *x, const work *a, const unit *u, desk *d) {
@@ -244,11 +270,7 @@ static void do_long(const fh_exec *x, const work *a, const fh_batch_seq *seq, ui
     place_sums(a, &d.tile, u.n * u.n_head, &at);
     find_queries(x, a, &u, &d);
     a->tile->begin(&d.tile);
-    if (u.lo <= u.hi) {
-        for (uint64_t b = u.lo / FH_ATTEND_KEYS * FH_ATTEND_KEYS; b <= u.hi; b += FH_ATTEND_KEYS) {
-            do_block(x, a, &u, a->tile, b, &d);
-        }
-    }
+    do_blocks(x, a, &u, a->tile, u.lo / FH_ATTEND_KEYS, u.lo / FH_ATTEND_KEYS + blocks_of(&u), &d);
     write_out(x, a, &u, &d.tile);
 }
 
@@ -332,7 +354,7 @@ static void do_part(const fh_exec *x, const work *a, const item *t, desk *d) {
     const uint64_t first = t->u.lo / FH_ATTEND_KEYS + t->part * t->plan.part_blocks;
     const uint64_t end = FH_MIN(first + t->plan.part_blocks, t->u.lo / FH_ATTEND_KEYS + t->plan.blocks);
     k->begin(&d->tile);
-    for (uint64_t b = first; t->plan.blocks != 0 && b < end; b++) do_block(x, a, &t->u, k, b * FH_ATTEND_KEYS, d);
+    do_blocks(x, a, &t->u, k, first, end, d);
 }
 
 static void merge(const work *a, fh_attend_tile *to, const fh_attend_tile *from) {
@@ -411,8 +433,8 @@ static bool prepare(const fh_exec *x, const fh_op *o, work *a) {
     a->biased = o->u.attend.buckets != 0;
     a->shape = (fh_attend_shape){s->k_width,        s->v_width,         at->k_type, a->latent ? at->k_type : at->v_type,
                                  o->u.attend.scale, o->u.attend.softcap};
-    a->tile = fh_attend_choose(&a->shape, false);
-    a->few = fh_attend_choose(&a->shape, true);
+    a->tile = fh_attend_choose(&a->shape, false, x->careful);
+    a->few = fh_attend_choose(&a->shape, true, x->careful);
     return a->tile != NULL;
 }
 

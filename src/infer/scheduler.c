@@ -75,8 +75,6 @@ static fh_status resolve(fh_scheduler *s, fh_err *err) {
         return fh_fail(err, FH_ERR_USAGE, "drafts of %u tokens, at most %u", o->draft_most, FH_DRAFT_MOST);
     if (e->recurrent || e->whole) o->draft_most = 0; /* going back would compute again what was there */
     s->n_logit = fh_engine_width(e, FH_EXPORT_LOGITS);
-    if (s->n_logit == 0)
-        return fh_fail(err, FH_ERR_UNSUPPORTED, "the model gives no probabilities of tokens: it cannot answer");
     s->context = e->src.n_context ? e->src.n_context : UINT32_MAX;
     if (e->whole) s->context = FH_MIN(s->context, e->batch_most);
     s->state_most = UINT64_MAX;
@@ -168,6 +166,8 @@ static fh_status check_tokens(const fh_scheduler *s, const fh_request *r, fh_err
 
 static fh_status check(const fh_scheduler *s, fh_request *r, fh_err *err) {
     FH_REQUIRE(r->fn);
+    if (s->n_logit == 0)
+        return fh_fail(err, FH_ERR_UNSUPPORTED, "the model gives no probabilities of tokens: it cannot answer");
     if (r->n_choice == 0) r->n_choice = 1;
     if (r->n_choice > FH_REQUEST_CHOICES_MOST)
         return fh_fail(err, FH_ERR_LIMIT, "%u answers to one prompt, at most %u", r->n_choice, FH_REQUEST_CHOICES_MOST);
@@ -291,7 +291,8 @@ fh_status fh_scheduler_submit(fh_scheduler *s, const fh_request *r, fh_ticket **
 }
 
 /* ---- telling ---- */
-static void fill_in(const fh_ticket *t, fh_event *e) {
+static void fill_in(fh_ticket *t, fh_event *e) {
+    e->ticket = t;
     uint64_t now = fh_clock_ns();
     e->n_prompt = t->r.n_prompt;
     e->n_cached = t->n_cached;
@@ -405,6 +406,8 @@ fh_status fh_scheduler_run(fh_scheduler *s, fh_exclusive_fn *fn, void *ctx, fh_e
     pthread_mutex_lock(&s->lock);
     FH_REQUIRE(!pthread_equal(s->thread, pthread_self()));
     *s->jobs_end = &job;
+    /* It stays here until it is done. */
+    /* cppcheck-suppress autoVariables */
     s->jobs_end = &job.next;
     wake(s);
     while (!job.done) pthread_cond_wait(&s->told, &s->lock);

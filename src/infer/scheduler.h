@@ -56,6 +56,7 @@ typedef enum fh_event_kind {
 
 typedef struct fh_event {
     fh_event_kind kind;
+    fh_ticket *ticket; /* whose it is */
     uint32_t choice;
     uint32_t token;
     uint32_t index;             /* of the token in its answer */

@@ -11,7 +11,7 @@
 /* The better ones last. */
 static const fh_attend_kernel *const KERNEL[] = {
 #if defined(__x86_64__)
-    &fh_attend_avx2, &fh_attend_few_avx2, &fh_attend_avx512, &fh_attend_few_avx512, /*BF*/
+    &fh_attend_avx2, &fh_attend_few_avx2, &fh_attend_avx512, &fh_attend_few_avx512, &fh_attend_bf16, &fh_attend_amx,
 #elif defined(__aarch64__)
     &fh_attend_neon,
     &fh_attend_few_neon,
@@ -25,11 +25,12 @@ const fh_attend_kernel *const *fh_attend_list(size_t *n) {
     return KERNEL;
 }
 
-const fh_attend_kernel *fh_attend_choose(const fh_attend_shape *s, bool few) {
+const fh_attend_kernel *fh_attend_choose(const fh_attend_shape *s, bool few, bool careful) {
     const fh_attend_kernel *best = NULL;
     for (size_t i = 0; i < FH_COUNT(KERNEL); i++) {
         const fh_attend_kernel *k = KERNEL[i];
-        if (k != NULL && k->few == few && fh_cpu_has_level(k->level) && k->fits(s)) best = k;
+        if (k == NULL || k->few != few || (careful && !k->exact)) continue;
+        if (fh_cpu_has_level(k->level) && k->fits(s)) best = k;
     }
     return best;
 }

@@ -36,10 +36,11 @@ typedef struct fh_attend_tile {
 } fh_attend_tile;
 
 typedef struct fh_attend_block {
-    uint32_t n;                         /* keys */
-    const uint8_t *const *k, *const *v; /* [n] stored rows */
-    const uint8_t *from, *to;           /* [tile n]: which of them a query sees; NULL: all */
-    const float *bias;                  /* [tile n, FH_ATTEND_KEYS], or NULL */
+    uint32_t n;                                   /* keys */
+    const uint8_t *const *k, *const *v;           /* [n] stored rows */
+    const uint8_t *const *next_k, *const *next_v; /* [FH_ATTEND_KEYS] rows that come next, or NULL: to be fetched */
+    const uint8_t *from, *to;                     /* [tile n]: which of them a query sees; NULL: all */
+    const float *bias;                            /* [tile n, FH_ATTEND_KEYS], or NULL */
 } fh_attend_block;
 
 typedef struct fh_attend_kernel {
@@ -53,8 +54,8 @@ typedef struct fh_attend_kernel {
     void (*block)(fh_attend_tile *t, const fh_attend_block *b);
 } fh_attend_kernel;
 
-/* The best that this CPU has for the shape; few: for that few queries. NULL: there is none. */
-const fh_attend_kernel *fh_attend_choose(const fh_attend_shape *s, bool few);
+/* The best that this CPU has for the shape; few: for that few queries; careful: products in f32. NULL: none. */
+const fh_attend_kernel *fh_attend_choose(const fh_attend_shape *s, bool few, bool careful);
 /* All that were compiled, for tests and benchmarks. */
 const fh_attend_kernel *const *fh_attend_list(size_t *n);
 

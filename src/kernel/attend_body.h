@@ -170,8 +170,8 @@ static void tile_block(fh_attend_tile *t, const fh_attend_block *b) {
         for (int i = 0; i < m; i++) {
             in[i] = score[i];
             acc[i] = t->acc + (q + (uint32_t)i) * ld;
-            softmax_row(t, b, q + (uint32_t)i, score[i], acc[i], ld);
         }
+        softmax_rows(false, t, b, q, m, score[0]);
         product(m, in, values, ld, b->n, acc, ld / FH_VEC, true);
     }
 }
@@ -179,18 +179,32 @@ static void tile_block(fh_attend_tile *t, const fh_attend_block *b) {
 /* ---- the few ---- */
 static bool few_fits(const fh_attend_shape *s) { return s->k_width % 32 == 0 && s->v_width % 32 == 0; }
 
+FH_INLINE size_t row_bytes(fh_dtype t, size_t width) {
+    return t == FH_DTYPE_F32 ? 4 * width : t == FH_DTYPE_Q8_0 ? width / 32 * 34 : 2 * width;
+}
+
 static size_t few_room(const fh_attend_shape *s, uint32_t n) {
     (void)s;
     return FH_ATTEND_KEYS * sizeof(float) * n;
 }
 
+/* Rows lie in state as they were stored, a page here and a page there: without being asked for ahead they come at a
+ * third of memory's speed. */
+FH_INLINE void fetch(const uint8_t *const *row, uint32_t first, uint32_t n, size_t bytes) {
+    for (uint32_t i = first; i < first + n; i++) {
+        for (size_t at = 0; at < bytes; at += 64) __builtin_prefetch(row[i] + at);
+    }
+}
+
 /* Scores of n_q queries (1, 2 or 4) against FH_VEC / n_q keys at a time. */
 FH_INLINE void few_scores(fh_dtype t, int n_q, const float *const *q, const uint8_t *const *k, uint32_t n,
-                          uint32_t width, float *score) {
+                          const uint8_t *const *next, uint32_t width, float *score) {
     const uint32_t step = (uint32_t)(FH_VEC / n_q);
+    const size_t bytes = row_bytes(t, width);
     for (uint32_t first = 0; first < n; first += step) {
         const uint8_t *row[FH_VEC];
         fh_vec s[FH_VEC];
+        if (next != NULL) fetch(next, first, step, bytes);
         FH_UNROLL
         for (uint32_t i = 0; i < step; i++) row[i] = k[first + i < n ? first + i : n - 1];
         FH_UNROLL
@@ -219,7 +233,8 @@ FH_INLINE void few_scores(fh_dtype t, int n_q, const float *const *q, const uint
 
 /* acc += p v for n_q queries, `vecs` vectors of columns at a time. */
 FH_INLINE void few_values_part(fh_dtype t, int n_q, int vecs, const float *p, const uint8_t *const *v, uint32_t n,
-                               size_t c, float *acc, size_t ld) {
+                               const uint8_t *const *next, size_t c, float *acc, size_t ld) {
+    const size_t at = row_bytes(t, c / 32 * 32), bytes = row_bytes(t, (size_t)vecs * FH_VEC);
     fh_vec s[4][FH_VEC_PANEL];
     FH_UNROLL
     for (int j = 0; j < n_q; j++) {
@@ -228,6 +243,9 @@ FH_INLINE void few_values_part(fh_dtype t, int n_q, int vecs, const float *p, co
     }
     for (uint32_t r = 0; r < n; r++) {
         fh_vec y[FH_VEC_PANEL];
+        if (next != NULL) {
+            for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(next[r] + at + i);
+        }
         FH_UNROLL
         for (int i = 0; i < vecs; i++) y[i] = fh_vec_load_as(t, v[r], c + (size_t)i * FH_VEC);
         FH_UNROLL
@@ -244,74 +262,55 @@ FH_INLINE void few_values_part(fh_dtype t, int n_q, int vecs, const float *p, co
     }
 }
 
-FH_INLINE void few_values(fh_dtype t, int n_q, const float *p, const uint8_t *const *v, uint32_t n, uint32_t width,
-                          float *acc, size_t ld) {
+FH_INLINE void few_values(fh_dtype t, int n_q, const float *p, const uint8_t *const *v, uint32_t n,
+                          const uint8_t *const *next, uint32_t width, float *acc, size_t ld) {
     size_t c = 0;
     for (; c + FH_VEC * FH_VEC_PANEL <= width; c += FH_VEC * FH_VEC_PANEL) {
-        few_values_part(t, n_q, FH_VEC_PANEL, p, v, n, c, acc, ld);
+        few_values_part(t, n_q, FH_VEC_PANEL, p, v, n, next, c, acc, ld);
     }
-    for (; c < width; c += FH_VEC) few_values_part(t, n_q, 1, p, v, n, c, acc, ld);
+    for (; c < width; c += FH_VEC) few_values_part(t, n_q, 1, p, v, n, next, c, acc, ld);
 }
 
-#define FEW_TYPE(name, type) \
-    static void scores_##name(int n_q, const float *const *q, const uint8_t *const *k, uint32_t n, uint32_t width, \
-                              float *score) { \
-        if (n_q == 4) { \
-            few_scores(type, 4, q, k, n, width, score); \
-        } else if (n_q == 2) { \
-            few_scores(type, 2, q, k, n, width, score); \
-        } else { \
-            few_scores(type, 1, q, k, n, width, score); \
-        } \
-    } \
-    static void values_##name(int n_q, const float *p, const uint8_t *const *v, uint32_t n, uint32_t width, \
-                              float *acc, size_t ld) { \
-        if (n_q == 4) { \
-            few_values(type, 4, p, v, n, width, acc, ld); \
-        } else if (n_q == 2) { \
-            few_values(type, 2, p, v, n, width, acc, ld); \
-        } else { \
-            few_values(type, 1, p, v, n, width, acc, ld); \
-        } \
+#define FEW_BY_COUNT(what, ...) \
+    if (n_q == 4) { \
+        what(4, __VA_ARGS__); \
+    } else if (n_q == 2) { \
+        what(2, __VA_ARGS__); \
+    } else { \
+        what(1, __VA_ARGS__); \
     }
-FEW_TYPE(f32, FH_DTYPE_F32)
-FEW_TYPE(f16, FH_DTYPE_F16)
-FEW_TYPE(bf16, FH_DTYPE_BF16)
-FEW_TYPE(q8_0, FH_DTYPE_Q8_0)
+#define SCORES(count, type) \
+    few_scores(type, count, t->q + q, b->k, b->n, q == 0 ? b->next_k : NULL, t->shape->k_width, score)
+#define VALUES(count, type) \
+    few_values(type, count, score, b->v, b->n, q == 0 ? b->next_v : NULL, t->shape->v_width, t->acc + q * ld, ld)
 
 static void few_group(const fh_attend_tile *t, const fh_attend_block *b, uint32_t q, int n_q, float *score) {
-    const uint32_t width = t->shape->k_width;
     switch (t->shape->k_type) {
-    case FH_DTYPE_F16: scores_f16(n_q, t->q + q, b->k, b->n, width, score); break;
-    case FH_DTYPE_BF16: scores_bf16(n_q, t->q + q, b->k, b->n, width, score); break;
-    case FH_DTYPE_Q8_0: scores_q8_0(n_q, t->q + q, b->k, b->n, width, score); break;
-    default: scores_f32(n_q, t->q + q, b->k, b->n, width, score); break;
+    case FH_DTYPE_F16: FEW_BY_COUNT(SCORES, FH_DTYPE_F16) break;
+    case FH_DTYPE_BF16: FEW_BY_COUNT(SCORES, FH_DTYPE_BF16) break;
+    case FH_DTYPE_Q8_0: FEW_BY_COUNT(SCORES, FH_DTYPE_Q8_0) break;
+    default: FEW_BY_COUNT(SCORES, FH_DTYPE_F32) break;
     }
 }
 
 static void few_add(const fh_attend_tile *t, const fh_attend_block *b, uint32_t q, int n_q, const float *score) {
-    const uint32_t width = t->shape->v_width;
-    const size_t ld = fh_attend_ld(width);
-    float *acc = t->acc + q * ld;
+    const size_t ld = fh_attend_ld(t->shape->v_width);
     switch (t->shape->v_type) {
-    case FH_DTYPE_F16: values_f16(n_q, score, b->v, b->n, width, acc, ld); break;
-    case FH_DTYPE_BF16: values_bf16(n_q, score, b->v, b->n, width, acc, ld); break;
-    case FH_DTYPE_Q8_0: values_q8_0(n_q, score, b->v, b->n, width, acc, ld); break;
-    default: values_f32(n_q, score, b->v, b->n, width, acc, ld); break;
+    case FH_DTYPE_F16: FEW_BY_COUNT(VALUES, FH_DTYPE_F16) break;
+    case FH_DTYPE_BF16: FEW_BY_COUNT(VALUES, FH_DTYPE_BF16) break;
+    case FH_DTYPE_Q8_0: FEW_BY_COUNT(VALUES, FH_DTYPE_Q8_0) break;
+    default: FEW_BY_COUNT(VALUES, FH_DTYPE_F32) break;
     }
 }
 
 static void few_block(fh_attend_tile *t, const fh_attend_block *b) {
-    const size_t ld = fh_attend_ld(t->shape->v_width);
     float *score = t->room;
     for (uint32_t q = 0; q < t->n;) {
         const int n_q = t->n - q >= 4 ? 4 : t->n - q >= 2 ? 2 : 1;
         few_group(t, b, q, n_q, score);
-        for (int i = 0; i < n_q; i++, q++) {
-            float *row = score + (size_t)i * FH_ATTEND_KEYS;
-            softmax_row(t, b, q, row, t->acc + q * ld, ld);
-        }
-        few_add(t, b, q - (uint32_t)n_q, n_q, score);
+        softmax_rows(false, t, b, q, n_q, score);
+        few_add(t, b, q, n_q, score);
+        q += (uint32_t)n_q;
     }
 }
 

@@ -21,48 +21,88 @@ static void bend_scores(const fh_attend_shape *s, float *score, const float *bia
     }
 }
 
-/* Scores [FH_ATTEND_KEYS] of query q become weights, which are also added to its sum; those of keys that it does not
- * see become 0. What was summed before is scaled. rough: the weights are rounded to bf16 next. */
-FH_INLINE void softmax_row_as(bool rough, fh_attend_tile *t, const fh_attend_block *b, uint32_t q, float *score,
-                              float *acc, size_t ld) {
-    enum { VECS = FH_ATTEND_KEYS / FH_VEC };
-    const fh_attend_shape *s = t->shape;
-    const int from = b->from != NULL ? b->from[q] : 0, to = b->to != NULL ? b->to[q] : (int)b->n;
-    const bool plain = !(s->softcap > 0) && b->bias == NULL && s->scale > 0;
-    const float unit = plain ? s->scale * 0x1.715476p+0f : 1.0f;
-    fh_vec x[VECS], top = fh_vec_set(-__builtin_inff());
-    if (!plain) bend_scores(s, score, b->bias != NULL ? b->bias + (size_t)q * FH_ATTEND_KEYS : NULL);
+enum { SOFTMAX_VECS = FH_ATTEND_KEYS / FH_VEC };
+
+/* What a group of queries has in common. */
+typedef struct softmax_rule {
+    float unit;  /* scores times this are in units of log2 e */
+    bool masked; /* some query does not see all FH_ATTEND_KEYS keys */
+} softmax_rule;
+
+/* The greatest of each lane of a row of scores; what the query does not see is -infinity then. */
+FH_INLINE fh_vec row_top(const fh_attend_block *b, softmax_rule rule, uint32_t q, float *score) {
+    fh_vec x[SOFTMAX_VECS], top = fh_vec_set(-__builtin_inff());
     FH_UNROLL
-    for (int i = 0; i < VECS; i++) x[i] = fh_vec_load(score + i * FH_VEC);
-    if (from > 0 || to < FH_ATTEND_KEYS) {
+    for (int i = 0; i < SOFTMAX_VECS; i++) x[i] = fh_vec_load(score + i * FH_VEC);
+    if (rule.masked) {
+        const int from = b->from != NULL ? b->from[q] : 0, to = b->to != NULL ? b->to[q] : (int)b->n;
         FH_UNROLL
-        for (int i = 0; i < VECS; i++) x[i] = fh_vec_keep(x[i], i * FH_VEC, from, to, -__builtin_inff());
-    }
-    FH_UNROLL
-    for (int i = 0; i < VECS; i++) top = fh_vec_max(top, x[i]);
-    const float old = t->max[q], here = fh_vec_highest(top) * unit;
-    const fh_vec max = fh_vec_set(here > old ? here : old), factor = fh_vec_set(unit);
-    fh_vec sum = fh_vec_set(0);
-    FH_UNROLL
-    for (int i = 0; i < VECS; i++) {
-        x[i] = fh_vec_exp2(fh_vec_fma(x[i], factor, fh_vec_sub(fh_vec_set(0), max)), rough);
-        fh_vec_store(score + i * FH_VEC, x[i]);
-        sum = fh_vec_add(sum, x[i]);
-    }
-    float *total = t->sum + (size_t)q * FH_ATTEND_LANES;
-    if (here > old) {
-        t->max[q] = here;
-        const fh_vec shrink = fh_vec_exp2(fh_vec_set(old - here), false);
-        for (size_t c = 0; c < ld; c += FH_VEC) fh_vec_store(acc + c, fh_vec_mul(shrink, fh_vec_load(acc + c)));
-        for (size_t c = 0; c < FH_ATTEND_LANES; c += FH_VEC) {
-            fh_vec_store(total + c, fh_vec_mul(shrink, fh_vec_load(total + c)));
+        for (int i = 0; i < SOFTMAX_VECS; i++) {
+            x[i] = fh_vec_keep(x[i], i * FH_VEC, from, to, -__builtin_inff());
+            fh_vec_store(score + i * FH_VEC, x[i]);
         }
     }
-    fh_vec_store(total, fh_vec_add(sum, fh_vec_load(total)));
+    FH_UNROLL
+    for (int i = 0; i < SOFTMAX_VECS; i++) top = fh_vec_max(top, x[i]);
+    return top;
 }
 
-static void softmax_row(fh_attend_tile *t, const fh_attend_block *b, uint32_t q, float *score, float *acc, size_t ld) {
-    softmax_row_as(false, t, b, q, score, acc, ld);
+/* Scores become weights; returns their sum by lanes. Rough ones are bf16 already when they are added, so that a weight
+ * that stands alone is 1. */
+FH_INLINE fh_vec row_weights(bool rough, float unit, float max, float *score) {
+    const fh_vec factor = fh_vec_set(unit), less = fh_vec_set(-max);
+    fh_vec sum = fh_vec_set(0);
+    FH_UNROLL
+    for (int i = 0; i < SOFTMAX_VECS; i++) {
+        fh_vec x = fh_vec_exp2(fh_vec_fma(fh_vec_load(score + i * FH_VEC), factor, less), rough);
+        if (rough) x = fh_vec_cut_bf16(x);
+        fh_vec_store(score + i * FH_VEC, x);
+        sum = fh_vec_add(sum, x);
+    }
+    return sum;
+}
+
+FH_INLINE void scale_row(float *x, float by, size_t n) {
+    for (size_t c = 0; c < n; c += FH_VEC) fh_vec_store(x + c, fh_vec_mul(fh_vec_set(by), fh_vec_load(x + c)));
+}
+
+/* Scores [m, FH_ATTEND_KEYS] of the queries from q on become weights, which are also added to their sums; those of
+ * keys that a query does not see become 0. What was summed before is scaled. rough: the weights are
+ * bf16. */
+FH_INLINE void softmax_rows(bool rough, fh_attend_tile *t, const fh_attend_block *b, uint32_t q, int m, float *score) {
+    const fh_attend_shape *s = t->shape;
+    const size_t ld = fh_attend_ld(s->v_width);
+    const bool plain = !(s->softcap > 0) && b->bias == NULL && s->scale > 0;
+    const softmax_rule rule = {plain ? s->scale * 0x1.715476p+0f : 1.0f, b->from != NULL || b->n < FH_ATTEND_KEYS};
+    for (int i = 0; !plain && i < m; i++) {
+        bend_scores(s, score + (size_t)i * FH_ATTEND_KEYS,
+                    b->bias != NULL ? b->bias + ((size_t)q + (size_t)i) * FH_ATTEND_KEYS : NULL);
+    }
+    for (int first = 0; first < m; first += FH_VEC) {
+        const int n = m - first < FH_VEC ? m - first : FH_VEC;
+        float old[FH_VEC], max[FH_VEC], shrink[FH_VEC];
+        fh_vec top[FH_VEC];
+        for (int i = 0; i < FH_VEC; i++) {
+            const int r = first + (i < n ? i : n - 1);
+            top[i] = row_top(b, rule, q + (uint32_t)r, score + (size_t)r * FH_ATTEND_KEYS);
+            old[i] = t->max[q + (uint32_t)r];
+        }
+        const fh_vec before = fh_vec_load(old);
+        const fh_vec now = fh_vec_max(fh_vec_mul(fh_vec_tops(top), fh_vec_set(rule.unit)), before);
+        fh_vec_store(max, now);
+        fh_vec_store(shrink, fh_vec_exp2(fh_vec_sub(before, now), false));
+        for (int i = 0; i < n; i++) {
+            const uint32_t r = q + (uint32_t)(first + i);
+            float *total = t->sum + (size_t)r * FH_ATTEND_LANES;
+            const fh_vec sum = row_weights(rough, rule.unit, max[i], score + (size_t)(first + i) * FH_ATTEND_KEYS);
+            if (shrink[i] < 1.0f) {
+                t->max[r] = max[i];
+                scale_row(t->acc + r * ld, shrink[i], ld);
+                scale_row(total, shrink[i], FH_ATTEND_LANES);
+            }
+            fh_vec_store(total, fh_vec_add(sum, fh_vec_load(total)));
+        }
+    }
 }
 
 #endif

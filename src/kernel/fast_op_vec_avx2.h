@@ -81,6 +81,12 @@ FH_INLINE void fh_vec_store_bf16(uint8_t *p, fh_vec v) { /* nearest even; NaN st
     _mm_storeu_si128((__m128i *)(void *)p, _mm256_castsi256_si128(packed));
 }
 
+/* The nearest bf16 of a positive number, as f32. */
+FH_INLINE fh_vec fh_vec_cut_bf16(fh_vec v) {
+    const __m256i u = _mm256_add_epi32(_mm256_castps_si256(v), _mm256_set1_epi32(0x8000));
+    return _mm256_castsi256_ps(_mm256_and_si256(u, _mm256_set1_epi32(-65536)));
+}
+
 /* Rows become columns: lane j of r[i] goes to lane i of r[j]. */
 FH_INLINE void fh_vec_transpose(fh_vec r[8]) {
     __m256 u[8], t[8];
@@ -109,6 +115,21 @@ FH_INLINE fh_vec fh_vec_sums(const fh_vec r[8]) {
     const __m256 a = _mm256_hadd_ps(_mm256_hadd_ps(r[0], r[1]), _mm256_hadd_ps(r[2], r[3]));
     const __m256 b = _mm256_hadd_ps(_mm256_hadd_ps(r[4], r[5]), _mm256_hadd_ps(r[6], r[7]));
     return _mm256_add_ps(_mm256_permute2f128_ps(a, b, 0x20), _mm256_permute2f128_ps(a, b, 0x31));
+}
+
+/* Lane i of the result is the greatest of r[i]. */
+FH_INLINE fh_vec fh_vec_tops(const fh_vec r[8]) {
+    __m256 a[4], b[2];
+    FH_UNROLL
+    for (int i = 0; i < 4; i++) {
+        a[i] = _mm256_max_ps(_mm256_unpacklo_ps(r[2 * i], r[2 * i + 1]), _mm256_unpackhi_ps(r[2 * i], r[2 * i + 1]));
+    }
+    FH_UNROLL
+    for (int i = 0; i < 2; i++) {
+        b[i] = _mm256_max_ps(_mm256_shuffle_ps(a[2 * i], a[2 * i + 1], 0x44),
+                             _mm256_shuffle_ps(a[2 * i], a[2 * i + 1], 0xee));
+    }
+    return _mm256_max_ps(_mm256_permute2f128_ps(b[0], b[1], 0x20), _mm256_permute2f128_ps(b[0], b[1], 0x31));
 }
 
 #endif

@@ -69,6 +69,12 @@ FH_INLINE void fh_vec_store_bf16(uint8_t *p, fh_vec v) { /* nearest even; NaN st
     _mm256_storeu_si256((__m256i *)(void *)p, _mm512_cvtepi32_epi16(r));
 }
 
+/* The nearest bf16 of a positive number, as f32. */
+FH_INLINE fh_vec fh_vec_cut_bf16(fh_vec v) {
+    const __m512i u = _mm512_add_epi32(_mm512_castps_si512(v), _mm512_set1_epi32(0x8000));
+    return _mm512_castsi512_ps(_mm512_and_si512(u, _mm512_set1_epi32(-65536)));
+}
+
 /* Rows become columns: lane j of r[i] goes to lane i of r[j]. */
 FH_INLINE void fh_vec_transpose(fh_vec r[16]) {
     __m512d t[16];
@@ -99,22 +105,26 @@ FH_INLINE void fh_vec_transpose(fh_vec r[16]) {
     }
 }
 
-/* Lane i of the result is the sum of r[i]. */
-FH_INLINE fh_vec fh_vec_sums(const fh_vec r[16]) {
-    __m512 a[8], b[4];
-    FH_UNROLL
-    for (int i = 0; i < 8; i++) { /* within 128 bits: x0 y0 x1 y1 of pairs of vectors */
-        a[i] = _mm512_add_ps(_mm512_unpacklo_ps(r[2 * i], r[2 * i + 1]), _mm512_unpackhi_ps(r[2 * i], r[2 * i + 1]));
+/* Lane i of the result: all lanes of r[i] together, by `join`. */
+#define FH_VEC_JOIN(name, join) \
+    FH_INLINE fh_vec name(const fh_vec r[16]) { \
+        __m512 a[8], b[4]; \
+        FH_UNROLL \
+        for (int i = 0; i < 8; i++) { /* within 128 bits: x0 y0 x1 y1 of pairs of vectors */ \
+            a[i] = join(_mm512_unpacklo_ps(r[2 * i], r[2 * i + 1]), _mm512_unpackhi_ps(r[2 * i], r[2 * i + 1])); \
+        } \
+        FH_UNROLL \
+        for (int i = 0; i < 4; i++) { \
+            const __m512d x = _mm512_castps_pd(a[2 * i]), y = _mm512_castps_pd(a[2 * i + 1]); \
+            b[i] = join(_mm512_castpd_ps(_mm512_unpacklo_pd(x, y)), _mm512_castpd_ps(_mm512_unpackhi_pd(x, y))); \
+        } \
+        const __m512 c = join(_mm512_shuffle_f32x4(b[0], b[1], 0x88), _mm512_shuffle_f32x4(b[0], b[1], 0xdd)); \
+        const __m512 d = join(_mm512_shuffle_f32x4(b[2], b[3], 0x88), _mm512_shuffle_f32x4(b[2], b[3], 0xdd)); \
+        return join(_mm512_shuffle_f32x4(c, d, 0x88), _mm512_shuffle_f32x4(c, d, 0xdd)); \
     }
-    FH_UNROLL
-    for (int i = 0; i < 4; i++) {
-        const __m512d x = _mm512_castps_pd(a[2 * i]), y = _mm512_castps_pd(a[2 * i + 1]);
-        b[i] = _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(x, y)), _mm512_castpd_ps(_mm512_unpackhi_pd(x, y)));
-    }
-    const __m512 c = _mm512_add_ps(_mm512_shuffle_f32x4(b[0], b[1], 0x88), _mm512_shuffle_f32x4(b[0], b[1], 0xdd));
-    const __m512 d = _mm512_add_ps(_mm512_shuffle_f32x4(b[2], b[3], 0x88), _mm512_shuffle_f32x4(b[2], b[3], 0xdd));
-    return _mm512_add_ps(_mm512_shuffle_f32x4(c, d, 0x88), _mm512_shuffle_f32x4(c, d, 0xdd));
-}
+FH_VEC_JOIN(fh_vec_sums, _mm512_add_ps)
+FH_VEC_JOIN(fh_vec_tops, _mm512_max_ps)
+#undef FH_VEC_JOIN
 
 #endif
 #endif

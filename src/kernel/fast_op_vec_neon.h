@@ -70,6 +70,12 @@ FH_INLINE void fh_vec_store_bf16(uint8_t *p, fh_vec v) { /* nearest even; NaN st
     vst1_u8(p, vreinterpret_u8_u16(vmovn_u32(vbslq_u32(vceqq_f32(v, v), round, nan))));
 }
 
+/* The nearest bf16 of a positive number, as f32. */
+FH_INLINE fh_vec fh_vec_cut_bf16(fh_vec v) {
+    const uint32x4_t u = vaddq_u32(vreinterpretq_u32_f32(v), vdupq_n_u32(0x8000));
+    return vreinterpretq_f32_u32(vandq_u32(u, vdupq_n_u32(0xffff0000u)));
+}
+
 /* Rows become columns: lane j of r[i] goes to lane i of r[j]. */
 FH_INLINE void fh_vec_transpose(fh_vec r[4]) {
     const float32x4_t a = vtrn1q_f32(r[0], r[1]), b = vtrn2q_f32(r[0], r[1]);
@@ -82,6 +88,9 @@ FH_INLINE void fh_vec_transpose(fh_vec r[4]) {
 
 /* Lane i of the result is the sum of r[i]. */
 FH_INLINE fh_vec fh_vec_sums(const fh_vec r[4]) { return vpaddq_f32(vpaddq_f32(r[0], r[1]), vpaddq_f32(r[2], r[3])); }
+
+/* Lane i of the result is the greatest of r[i]. */
+FH_INLINE fh_vec fh_vec_tops(const fh_vec r[4]) { return vpmaxq_f32(vpmaxq_f32(r[0], r[1]), vpmaxq_f32(r[2], r[3])); }
 
 #endif
 #endif

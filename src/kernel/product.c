@@ -10,9 +10,11 @@
 #include <pthread.h>
 
 #include "base/clock.h"
+#include "kernel/decode.h"
 #include "kernel/matrix_decode.h"
 #include "kernel/peak_part.h"
 #include "kernel/product_part.h"
+#include "kernel/weight_decode.h"
 
 enum {
     BATCH_I8 = 256,  /* inputs at a time: a chunk of them is 256 KB, and the results of a group are as much */
@@ -111,20 +113,27 @@ static bool is_plain(const fh_weight *w) {
            w->factor == 0.0f;
 }
 
+static bool same_layout(const fh_weight *a, const fh_weight *b) {
+    return is_plain(a) == is_plain(b) && a->codes->dtype == b->codes->dtype && fh_weight_cols(a) == fh_weight_cols(b);
+}
+
 void fh_product_init(fh_product *p, const fh_matrix *m, fh_cpu_level level) {
     FH_REQUIRE((unsigned)level < FH_CPU_LEVEL_COUNT);
     pthread_once(&tables_once, fill_tables);
     *p = (fh_product){.matrix = m, .table = &tables[level], .plain = FH_DTYPE_F32, .decoded = true};
-    if (m->transposed || m->n_weight == 0) return;
+    if (m->transposed || m->n_weight == 0 || fh_weight_cols(m->weight[0]) != m->in) return;
     const fh_dtype t = m->weight[0]->codes->dtype;
-    for (uint32_t i = 0; i < m->n_weight; i++) {
-        if (!is_plain(m->weight[i]) || m->weight[i]->codes->dtype != t) return;
-        if (fh_weight_cols(m->weight[i]) != m->in) return;
+    const bool plain = is_plain(m->weight[0]);
+    const fh_panel_kind *k = plain ? fh_panel_find(t) : fh_panel_find_weight(m->weight[0]);
+    if (plain && m->in % fh_dtype_get_info(t)->block_elems != 0) k = NULL;
+    for (uint32_t i = 1; i < m->n_weight; i++) {
+        if (!same_layout(m->weight[i], m->weight[0])) return;
+        if (!plain && fh_panel_find_weight(m->weight[i]) != k) return;
     }
-    p->kind = fh_panel_find(t);
-    if (p->kind != NULL && m->in % fh_dtype_get_info(t)->block_elems != 0) p->kind = NULL;
-    p->decoded = p->kind == NULL && t != FH_DTYPE_F32 && t != FH_DTYPE_F16 && t != FH_DTYPE_BF16;
-    if (p->kind == NULL && !p->decoded) p->plain = t;
+    FH_REQUIRE(k == NULL || fh_unit_bytes(k, FH_UNIT_BLOCKS) <= FH_UNIT_MOST);
+    p->kind = k;
+    p->decoded = k == NULL && (!plain || (t != FH_DTYPE_F32 && t != FH_DTYPE_F16 && t != FH_DTYPE_BF16));
+    if (k == NULL && !p->decoded) p->plain = t;
 }
 
 uint64_t fh_product_panels(const fh_product *p) { return fh_ceil_div(p->matrix->out, FH_PRODUCT_PANEL); }
@@ -220,13 +229,22 @@ static const uint8_t *file_row(const fh_product *p, uint32_t mat, uint64_t r) {
 
 /* One half of one unit from the file; rows past the end repeat the last one. */
 static void pack_unit(const fh_product *p, uint32_t mat, uint64_t r0, uint64_t unit, uint8_t *dst) {
-    const fh_dtype_info *d = fh_dtype_get_info(p->kind->dtype);
+    const size_t n_block = unit_blocks(p, unit);
     const uint8_t *row[FH_HALF];
+    uint64_t number[FH_HALF];
+    if (p->kind->pack_weight != NULL) {
+        for (uint64_t r = 0; r < FH_HALF; r++) {
+            number[r] = fh_matrix_row(p->matrix, mat, FH_MIN(r0 + r, p->matrix->out - 1));
+        }
+        p->kind->pack_weight(fh_matrix_weight(p->matrix, mat), number, unit * FH_UNIT, n_block, dst);
+        return;
+    }
+    const fh_dtype_info *d = fh_dtype_get_info(p->kind->dtype);
     for (uint64_t r = 0; r < FH_HALF; r++) {
         row[r] =
             file_row(p, mat, FH_MIN(r0 + r, p->matrix->out - 1)) + unit * FH_UNIT / d->block_elems * d->block_bytes;
     }
-    p->kind->pack(row, unit_blocks(p, unit), dst);
+    p->kind->pack(row, n_block, dst);
 }
 
 /* ---- one chunk of one panel ---- */
@@ -285,6 +303,30 @@ static void chunk_i8(const walk *w) {
     w->p->table->dot_i8(&d);
 }
 
+/* Plain codes with scales (FP8) row by row: the same operations as fh_weight_decode, not element by element. */
+static bool decode_scaled(const fh_matrix *m, uint32_t mat, uint64_t r, float *dst) {
+    const fh_weight *w = fh_matrix_weight(m, mat);
+    const fh_dtype_info *d = fh_dtype_get_info(w->codes->dtype);
+    if (w->packing != FH_PACK_NONE || w->codebook != FH_CODEBOOK_VALUE || w->zero_kind != FH_ZERO_NONE) return false;
+    if (w->scale == NULL || w->group_index != NULL || w->flat_group != 0 || d->block_elems != 1) return false;
+    const uint64_t row = fh_matrix_row(m, mat, r);
+    fh_decode(w->codes->dtype, w->codes->data.ptr + row * m->in * d->block_bytes, dst, (size_t)m->in);
+    for (uint64_t k = 0; k < m->in; k += w->group_cols) {
+        const float s = fh_weight_scale(w, row, k);
+        for (uint64_t c = k; c < FH_MIN(k + w->group_cols, m->in); c++) dst[c] = dst[c] * s;
+    }
+    for (uint64_t c = 0; w->factor != 0.0f && c < m->in; c++) dst[c] = dst[c] * w->factor;
+    return true;
+}
+
+static void decode_rows(const fh_matrix *m, uint32_t mat, uint64_t r, uint64_t n, float *dst) {
+    if (n > 0 && decode_scaled(m, mat, r, dst)) {
+        for (uint64_t i = 1; i < n; i++) (void)decode_scaled(m, mat, r + i, dst + i * m->in);
+        return;
+    }
+    fh_matrix_decode_rows(m, mat, r, n, dst);
+}
+
 /* Rows of this panel as plain numbers: in the file, or decoded. The last one is repeated. */
 static void plain_rows(const walk *w, const uint8_t *row[FH_PRODUCT_PANEL]) {
     const fh_matrix *m = w->p->matrix;
@@ -296,7 +338,7 @@ static void plain_rows(const walk *w, const uint8_t *row[FH_PRODUCT_PANEL]) {
             for (uint64_t r = 0; r < n; r++) w->s.rows[r * m->in + k] = w->s.column[r];
         }
     } else if (decode) {
-        fh_matrix_decode_rows(m, w->a->mat, r0, n, w->s.rows);
+        decode_rows(m, w->a->mat, r0, n, w->s.rows);
     }
     for (uint64_t r = 0; r < FH_PRODUCT_PANEL; r++) {
         const uint64_t at = FH_MIN(r, n - 1);

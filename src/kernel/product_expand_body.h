@@ -1,9 +1,11 @@
 /* kernel/product_expand_body.h - units of packed codes to bytes and f32 scales, compiled once per instruction set.
  * SPDX-License-Identifier: Apache-2.0
- * The includer defines EXPAND_NAME, EXPAND_BYTES (of a vector register), EXPAND_BIAS (0 or 128), EXPAND_F16(src, dst)
- * (16 f16 to f32), EXPAND_U8(p), EXPAND_I8(p) and EXPAND_U32(p) (bytes to a register of f32 or of integers) and
- * EXPAND_LOOKUP(table, v) (bytes of v, all under 16, through table[16]). What a unit holds is told
- * beside each kind in product_pack.c; g is a quad of columns, 64 bytes of 16 rows. */
+ * The includer defines EXPAND_NAME, EXPAND_BYTES (of a vector register), EXPAND_BIAS (0 or 128) and
+ *   EXPAND_F16(src, dst)               16 f16 to f32
+ *   EXPAND_U8(p) EXPAND_I8(p) EXPAND_U32(p)   bytes to a register of f32, or of integers
+ *   EXPAND_LOOKUP(table, v)            bytes of v, all under 16, through table[16]
+ * What a unit holds is told beside each kind in product_pack.c; g is a quad of columns, 64 bytes of 16 rows. */
+#if defined(EXPAND_NAME) /* nothing without an includer */
 #include "base/cursor.h"
 #include "kernel/product_part.h"
 
@@ -296,11 +298,74 @@ KIND(nvfp4) {
     half_levels(unit + (n_block * 32 + 63) / 64 * 64, n_block * 4, 2, code, E2M1);
 }
 
+/* Scale and min in f32 for each `per` blocks, or a scale alone. */
+static inline void f32_pairs(const uint8_t *src, size_t n_block, size_t per, float *scale, float *min) {
+    for (size_t b = 0; b < n_block; b++) {
+        memcpy(scale + 16 * b, src + b / per * 128, 64);
+        memcpy(min + 16 * b, src + b / per * 128 + 64, 64);
+    }
+}
+
+#define PAIRS_KIND(name, per, codes, bytes) \
+    KIND(name) { \
+        f32_pairs(unit, n_block, per, scale, min); \
+        codes(unit + (n_block * (bytes) + 63) / 64 * 64, n_block, code, EXPAND_BIAS); \
+    }
+PAIRS_KIND(w4_32, 1, half_bytes, 128)
+PAIRS_KIND(w4_64, 2, half_bytes, 64)
+PAIRS_KIND(w4_128, 4, half_bytes, 32)
+PAIRS_KIND(w8_32, 1, all_bytes, 128)
+PAIRS_KIND(w8_128, 4, all_bytes, 32)
+#undef PAIRS_KIND
+
+KIND(s4_32) {
+    IGNORE_MIN;
+    memcpy(scale, unit, n_block * 64);
+    half_bytes(unit + n_block * 64, n_block, code, EXPAND_BIAS - 8);
+}
+KIND(s4_32_bf16) {
+    IGNORE_MIN;
+    for (size_t i = 0; i < n_block * FH_HALF; i++) {
+        const uint32_t bits = (uint32_t)fh_load_u16(unit + 2 * i) << 16;
+        memcpy(scale + i, &bits, 4);
+    }
+    half_bytes(unit + (n_block * 32 + 63) / 64 * 64, n_block, code, EXPAND_BIAS - 8);
+}
+KIND(e2m1_16) {
+    IGNORE_MIN;
+    e4m3_scales(unit + 64, n_block * 2, scale);
+    for (size_t i = 0; i < n_block * 2; i++) {
+        for (size_t r = 0; r < FH_HALF; r += EXPAND_LANES) {
+            expand_f *to = (expand_f *)(void *)(scale + 16 * i + r);
+            *to = *to * *(const expand_f *)(const void *)(unit + 4 * r);
+        }
+    }
+    half_levels(unit + (64 + n_block * 32 + 63) / 64 * 64, n_block * 4, 2, code, E2M1);
+}
+
 fh_expand_fn *const EXPAND_NAME[FH_PANEL_COUNT] = {
-    [FH_PANEL_Q4_0] = q4_0,   [FH_PANEL_Q4_1] = q4_1,   [FH_PANEL_Q5_0] = q5_0,     [FH_PANEL_Q5_1] = q5_1,
-    [FH_PANEL_Q8_0] = q8_0,   [FH_PANEL_Q2_K] = q2_k,   [FH_PANEL_Q3_K] = q3_k,     [FH_PANEL_Q4_K] = q4_k,
-    [FH_PANEL_Q5_K] = q5_k,   [FH_PANEL_Q6_K] = q6_k,   [FH_PANEL_IQ4_NL] = iq4_nl, [FH_PANEL_IQ4_XS] = iq4_xs,
-    [FH_PANEL_MXFP4] = mxfp4, [FH_PANEL_NVFP4] = nvfp4,
+    [FH_PANEL_Q4_0] = q4_0,
+    [FH_PANEL_Q4_1] = q4_1,
+    [FH_PANEL_Q5_0] = q5_0,
+    [FH_PANEL_Q5_1] = q5_1,
+    [FH_PANEL_Q8_0] = q8_0,
+    [FH_PANEL_Q2_K] = q2_k,
+    [FH_PANEL_Q3_K] = q3_k,
+    [FH_PANEL_Q4_K] = q4_k,
+    [FH_PANEL_Q5_K] = q5_k,
+    [FH_PANEL_Q6_K] = q6_k,
+    [FH_PANEL_IQ4_NL] = iq4_nl,
+    [FH_PANEL_IQ4_XS] = iq4_xs,
+    [FH_PANEL_MXFP4] = mxfp4,
+    [FH_PANEL_NVFP4] = nvfp4,
+    [FH_PANEL_W4_32] = w4_32,
+    [FH_PANEL_W4_64] = w4_64,
+    [FH_PANEL_W4_128] = w4_128,
+    [FH_PANEL_S4_32] = s4_32,
+    [FH_PANEL_S4_32_BF16] = s4_32_bf16,
+    [FH_PANEL_W8_32] = w8_32,
+    [FH_PANEL_W8_128] = w8_128,
+    [FH_PANEL_E2M1_16] = e2m1_16,
 };
 
 #undef EACH
@@ -313,3 +378,5 @@ fh_expand_fn *const EXPAND_NAME[FH_PANEL_COUNT] = {
 #undef LEVEL
 #undef FACTORS
 #undef CHOOSE
+
+#endif

@@ -1,11 +1,13 @@
 /* kernel/product_i8_body.h - codes times int8 inputs, compiled once per instruction set of x86.
  * SPDX-License-Identifier: Apache-2.0
- * The includer defines the vectors I8_INT and I8_FLOAT, I8_LANES of them, operations on them, I8_BIASED, and how much
- * fits the registers: I8_VECTORS of rows times I8_INPUTS. Without I8_DOT there is I8_PAIR, pairs of products in 16
- * bits, I8_ADD16, I8_FOLD to 32 bits and I8_ADD32. Every element goes its own way through the blocks in order,
+ * The includer defines I8_NAME, the vectors I8_INT and I8_FLOAT of I8_LANES, operations on them, I8_BIASED, and how
+ * much fits the registers: I8_VECTORS of rows times I8_INPUTS. Without I8_DOT there is I8_PAIR, pairs of products in 16
+ * bits, I8_ADD16, I8_FOLD to 32 bits and I8_ADD32.
+ * Every element goes its own way through the blocks in order,
  * so how inputs and rows are tiled cannot be seen in a result:
  *   acc = scale * (input scale * sum) + acc, two fused operations, then acc = acc - min * (input sum), one
  * `begin` may be the round bits alone, where codes have no bias. */
+#if defined(I8_NAME) /* nothing without an includer */
 #include "kernel/product_part.h"
 
 #if defined(__clang__)
@@ -180,3 +182,5 @@ void I8_NAME(const fh_dot_i8 *a) {
     }
 #endif
 }
+
+#endif

@@ -72,7 +72,7 @@ static inline void pack_fifth(rows_of row, size_t n_block, size_t file_bytes, si
     }
 }
 
-static const fh_panel_kind KIND[FH_PANEL_COUNT];
+static const fh_panel_kind KIND[FH_PANEL_NVFP4 + 1];
 #define CODES(id) (unit + fh_unit_codes_at(&KIND[FH_PANEL_##id], n_block))
 
 static void pack_q4_0(rows_of row, size_t n_block, uint8_t *unit) {
@@ -178,8 +178,8 @@ static void pack_nvfp4(rows_of row, size_t n_block, uint8_t *unit) {
 
 /* head, scales of a block, codes of a block, columns of a scale, reach, min */
 #define ROW(id, head, scale, code, block, reach, min, fn) \
-    [FH_PANEL_##id] = {FH_DTYPE_##id, FH_PANEL_##id, head, scale, code, block, reach, min, fn}
-static const fh_panel_kind KIND[FH_PANEL_COUNT] = {
+    [FH_PANEL_##id] = {FH_DTYPE_##id, FH_PANEL_##id, head, scale, code, block, reach, min, fn, NULL}
+static const fh_panel_kind KIND[FH_PANEL_NVFP4 + 1] = {
     ROW(Q4_0, 0, 32, 256, 32, 8, false, pack_q4_0),       ROW(Q4_1, 0, 64, 256, 32, 15, true, pack_q4_1),
     ROW(Q5_0, 0, 32, 320, 32, 16, false, pack_q5_0),      ROW(Q5_1, 0, 64, 320, 32, 31, true, pack_q5_1),
     ROW(Q8_0, 0, 32, 512, 32, 128, false, pack_q8_0),     ROW(Q2_K, 64, 32, 128, 16, 3, true, pack_q2_k),

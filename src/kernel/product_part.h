@@ -22,7 +22,7 @@ enum {
     FH_UNIT_BLOCKS = FH_UNIT / FH_BLOCK,
     FH_QUAD_BYTES = 64,                            /* four columns of a half */
     FH_BLOCK_CODES = FH_BLOCK / 4 * FH_QUAD_BYTES, /* expanded */
-    FH_UNIT_MOST = 4608                            /* bytes of the largest unit */
+    FH_UNIT_MOST = 5120                            /* bytes of the largest unit */
 };
 
 /* ---- int8 inputs ---- */
@@ -99,7 +99,7 @@ typedef struct fh_dot_rows {
 
 typedef void fh_expand_fn(const uint8_t *unit, size_t n_block, uint8_t *code, float *scale, float *min);
 
-/* Every kind of panel; names are the element types they come from, but for the two at the end. */
+/* Every kind of panel; plain tensors' are named by their element type. */
 typedef enum fh_panel_id {
     FH_PANEL_Q4_0,
     FH_PANEL_Q4_1,
@@ -115,6 +115,16 @@ typedef enum fh_panel_id {
     FH_PANEL_IQ4_XS,
     FH_PANEL_MXFP4,
     FH_PANEL_NVFP4,
+    /* Packed weights (tensor/weight.h), by the columns of a group: codes of up to 4 bits with scale and min in f32, of
+     * 4 bits less 8 with a scale in f32 or bf16, of 8 bits; E2M1 by 16 with E4M3 scales and a factor for each row. */
+    FH_PANEL_W4_32,
+    FH_PANEL_W4_64,
+    FH_PANEL_W4_128,
+    FH_PANEL_S4_32,
+    FH_PANEL_S4_32_BF16,
+    FH_PANEL_W8_32,
+    FH_PANEL_W8_128,
+    FH_PANEL_E2M1_16,
     FH_PANEL_COUNT
 } fh_panel_id;
 
@@ -127,9 +137,12 @@ typedef struct fh_panel_kind {
     bool has_min;
     /* 16 rows at the same column, n_block blocks of 32 from there, to one unit */
     void (*pack)(const uint8_t *const row[FH_HALF], size_t n_block, uint8_t *unit);
+    /* the same of a packed weight, whose rows are numbers */
+    void (*pack_weight)(const fh_weight *w, const uint64_t row[FH_HALF], uint64_t col, size_t n_block, uint8_t *unit);
 } fh_panel_kind;
 
-const fh_panel_kind *fh_panel_find(fh_dtype t); /* NULL: none */
+const fh_panel_kind *fh_panel_find(fh_dtype t);                /* of plain tensors; NULL: none */
+const fh_panel_kind *fh_panel_find_weight(const fh_weight *w); /* of packed weights; NULL: none */
 
 static inline size_t fh_unit_codes_at(const fh_panel_kind *k, size_t n_block) {
     return (k->head_bytes + n_block * k->scale_bytes + 63) / 64 * 64;

@@ -3,6 +3,7 @@
  * The includer defines ROWS_NAME, the vector ROWS_V of ROWS_LANES floats, loads of F32, F16 and BF16, and the tile
  * ROWS_R rows by ROWS_I inputs. Element k of a product is added to partial sum k % 16, fused, in order; the sixteen are
  * added as a tree (8, 4, 2, 1 apart). Neither the tile nor the width of a register can be seen in a result. */
+#if defined(ROWS_NAME) /* nothing without an includer */
 #include <math.h>
 
 #include "kernel/convert.h"
@@ -90,3 +91,5 @@ void ROWS_NAME(const fh_dot_rows *a) {
     else if (a->dtype == FH_DTYPE_F16) rows_all(a, FH_DTYPE_F16);
     else rows_all(a, FH_DTYPE_BF16);
 }
+
+#endif

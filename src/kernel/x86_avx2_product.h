@@ -3,6 +3,7 @@
 #ifndef FH_KERNEL_X86_AVX2_PRODUCT_H
 #define FH_KERNEL_X86_AVX2_PRODUCT_H
 
+#if defined(__AVX2__)
 #include <immintrin.h>
 #include <stdint.h>
 
@@ -20,5 +21,7 @@ static inline void expand_f16(const uint8_t *src, float *dst) {
     _mm256_storeu_ps(dst, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)src)));
     _mm256_storeu_ps(dst + 8, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(src + 16))));
 }
+
+#endif
 
 #endif

@@ -32,6 +32,12 @@
 #define ROWS_AHEAD(p) _mm_prefetch((const char *)(p) + 1024, _MM_HINT_T0)
 #include "kernel/product_rows_body.h"
 
+/* The sum of sixteen signed bytes. */
+static inline int32_t sum_of(__m128i q) {
+    const __m128i s = _mm_sad_epu8(_mm_xor_si128(q, _mm_set1_epi8(-128)), _mm_setzero_si128());
+    return _mm_cvtsi128_si32(s) + _mm_extract_epi16(s, 4) - 16 * 128;
+}
+
 void fh_avx512_form_i8(const float *x, size_t n_block, fh_i8_block *dst) {
     const __m512 magic = _mm512_set1_ps(FH_ROUND);
     const __m512i mask = _mm512_set1_epi32(0x7fffffff);
@@ -45,9 +51,10 @@ void fh_avx512_form_i8(const float *x, size_t n_block, fh_i8_block *dst) {
                                             _mm512_castps_si512(magic));
         const __m512i q1 = _mm512_sub_epi32(_mm512_castps_si512(_mm512_add_ps(_mm512_mul_ps(x1, inverse), magic)),
                                             _mm512_castps_si512(magic));
-        _mm_storeu_si128((__m128i *)(void *)dst->q, _mm512_cvtepi32_epi8(q0));
-        _mm_storeu_si128((__m128i *)(void *)(dst->q + 16), _mm512_cvtepi32_epi8(q1));
-        fh_i8_finish(dst, scale, _mm512_reduce_add_epi32(q0), _mm512_reduce_add_epi32(q1));
+        const __m128i low = _mm512_cvtepi32_epi8(q0), high = _mm512_cvtepi32_epi8(q1);
+        _mm_storeu_si128((__m128i *)(void *)dst->q, low);
+        _mm_storeu_si128((__m128i *)(void *)(dst->q + 16), high);
+        fh_i8_finish(dst, scale, sum_of(low), sum_of(high));
     }
 }
 
@@ -63,7 +70,7 @@ void fh_avx512_form_bf16(const float *x, size_t n, uint16_t *dst) {
     for (size_t k = 0; k < n; k += FH_BLOCK, dst += FH_BLOCK) {
         for (size_t j = 0; j < 2; j++) {
             const size_t at = k + 16 * j, left = at < n ? n - at : 0;
-            const __mmask16 have = left >= 16 ? 0xffff : (__mmask16)((1u << left) - 1);
+            const __mmask16 have = (__mmask16)(left >= 16 ? 0xffffu : (1u << left) - 1);
             const __m512i r = round_bf16(_mm512_maskz_loadu_ps(have, x + (left ? at : 0)));
             _mm256_storeu_si256((__m256i *)(void *)(dst + 16 * j), _mm512_cvtepi32_epi16(_mm512_srli_epi32(r, 16)));
         }

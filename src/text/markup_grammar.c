@@ -9,7 +9,7 @@
 #include "text/markup_grammar_part.h"
 #include "text/schema.h"
 
-void fh_call_fail(fh_call_maker *k, fh_status status, const char *why) {
+void fh_call_maker_fail(fh_call_maker *k, fh_status status, const char *why) {
     if (k->status == FH_OK) k->status = fh_fail(k->err, status, "a grammar for calls: %s", why);
 }
 
@@ -31,7 +31,7 @@ static fh_frag literal_in(fh_nfa *n, fh_str text) {
 }
 
 fh_frag fh_call_literal(fh_call_maker *k, fh_str text) {
-    if (!fh_utf8_valid(text)) fh_call_fail(k, FH_ERR_FORMAT, "a text that is not UTF-8");
+    if (!fh_utf8_valid(text)) fh_call_maker_fail(k, FH_ERR_FORMAT, "a text that is not UTF-8");
     return literal_in(&k->s.n, text);
 }
 
@@ -131,7 +131,7 @@ static uint32_t find_part(fh_call_maker *k, const fh_json_node *at) {
     k->n_arr += part->g->n_arr;
     k->n_obj += part->g->n_obj;
     if (part->g->node[part->g->root].n_obj == 0)
-        fh_call_fail(k, FH_ERR_UNSUPPORTED, "a tool's parameters can be no object");
+        fh_call_maker_fail(k, FH_ERR_UNSUPPORTED, "a tool's parameters can be no object");
     return k->n_part++;
 }
 
@@ -156,7 +156,7 @@ static uint32_t find_node(fh_call_maker *k, uint32_t part, const fh_json_node *a
     const fh_gobj *o;
     if (!p->schema || at == p->schema) return p->g->n_node;
     if (!is_plain(p, &o)) {
-        fh_call_fail(k, FH_ERR_UNSUPPORTED, "a tool's schema says more than parameters can");
+        fh_call_maker_fail(k, FH_ERR_UNSUPPORTED, "a tool's schema says more than parameters can");
         return FH_NONE;
     }
     for (uint32_t i = 0; i < o->n_name; i++)

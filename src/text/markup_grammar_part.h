@@ -32,7 +32,7 @@ typedef struct fh_call_maker {
 } fh_call_maker;
 
 /* Sticky: the first failure stays, and what is made behind it does not matter. */
-void fh_call_fail(fh_call_maker *k, fh_status status, const char *why);
+void fh_call_maker_fail(fh_call_maker *k, fh_status status, const char *why);
 fh_frag fh_call_literal(fh_call_maker *k, fh_str text);
 fh_frag fh_call_maybe(fh_call_maker *k, fh_frag f);
 fh_frag fh_call_auto(fh_call_maker *k, const fh_auto *a);

@@ -40,7 +40,7 @@ static fh_frag key_text(fh_call_maker *k, fh_str key, fh_notation how) {
     fh_buf_add_z(&b, how == FH_NOTATION_QUOTED ? ":" : ": ");
     fh_frag f = fh_nfa_empty(&k->s.n);
     if (fh_buf_check(&b, NULL) == FH_OK) f = fh_call_literal(k, fh_buf_str(&b));
-    else fh_call_fail(k, FH_ERR_MEMORY, "out of memory");
+    else fh_call_maker_fail(k, FH_ERR_MEMORY, "out of memory");
     fh_buf_release(&b);
     return f;
 }
@@ -55,7 +55,8 @@ static fh_frag array_value(fh_call_maker *k, uint32_t part, const fh_garr *a, fh
     between(k, all.in, fh_call_literal(k, FH_STR("[")), at);
     between(k, close, fh_call_literal(k, FH_STR("]")), all.out);
     if (a->most == FH_ENDLESS && a->rest == FH_NONE) top = a->n_prefix;
-    if (top > MAX_CHAIN) fh_call_fail(k, FH_ERR_UNSUPPORTED, "an array is counted further than this notation can");
+    if (top > MAX_CHAIN)
+        fh_call_maker_fail(k, FH_ERR_UNSUPPORTED, "an array is counted further than this notation can");
     for (uint32_t i = 0; i <= top && k->status == FH_OK; i++) {
         uint32_t node = i < a->n_prefix ? a->prefix[i] : a->rest, next;
         if (i >= a->least) link(k, at, close);
@@ -107,7 +108,7 @@ static fh_frag object_value(fh_call_maker *k, uint32_t part, const fh_gobj *o, f
         at[1] = next[1];
     }
     if (o->least > must || o->most < may)
-        fh_call_fail(k, FH_ERR_UNSUPPORTED, "a count of members that this notation cannot hold");
+        fh_call_maker_fail(k, FH_ERR_UNSUPPORTED, "a count of members that this notation cannot hold");
     link(k, at[0], close);
     link(k, at[1], close);
     free_members(k, part, o, how, at[0], close);
@@ -153,7 +154,7 @@ fh_frag fh_call_value(fh_call_maker *k, uint32_t part, uint32_t node, fh_notatio
     if (how == FH_NOTATION_JSON) {
         f = fh_nfa_cps(&k->s.n, &any);
     } else if (++k->depth > FH_GRAMMAR_DEPTH) {
-        fh_call_fail(k, FH_ERR_LIMIT, "values are nested too deeply");
+        fh_call_maker_fail(k, FH_ERR_LIMIT, "values are nested too deeply");
     } else {
         fh_gnode v = p->g->node[node < p->g->n_node ? node : p->g->root];
         if (node >= p->g->n_node) v = (fh_gnode){.obj = v.obj, .n_obj = v.n_obj};

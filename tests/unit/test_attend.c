@@ -4,6 +4,7 @@
 
 #include "base/cpu.h"
 #include "kernel/attend.h"
+#include "kernel/decode.h"
 #include "test_fast_op_lab.h"
 
 typedef struct setup {
@@ -62,11 +63,11 @@ static const fh_dtype TYPE[] = {FH_DTYPE_F32, FH_DTYPE_F16, FH_DTYPE_BF16, FH_DT
 
 static double most_of(fh_dtype t) { return t == FH_DTYPE_F32 ? 1e-5 : 2e-3; }
 
-static const uint32_t LEN[] = {150, 1, 64, 67};
+static const uint32_t LEN[] = {130, 1, 64, 67};
 
 static void every_way(uint64_t stream, const setup *s) {
     const bool ahead = s->args.mask == FH_MASK_NONE || s->args.mask == FH_MASK_SYMMETRIC;
-    static const uint32_t CHUNK[] = {1u << 20, 1, 7, 40};
+    static const uint32_t CHUNK[] = {1u << 20, 7, 40};
     for (size_t t = 0; t < FH_COUNT(TYPE); t++) {
         for (size_t c = 0; c < (ahead && s->kind != FH_STATE_CROSS ? 1 : FH_COUNT(CHUNK)); c++) {
             compare(stream, s, &(lab_way){1 + (int)(t + c) % 4, 32, CHUNK[c], TYPE[t]}, 4, LEN, most_of(TYPE[t]));
@@ -166,5 +167,134 @@ TEST(attend, parts_of_a_long_past) {
             const lab_way way = {threads, 64, threads == 2 ? 1497 : 1500 - 5, TYPE[t]};
             compare(80, &s, &way, 2, (uint32_t[]){1500, 1499}, most_of(TYPE[t]));
         }
+    }
+}
+
+/* ---- the kernels alone: every level that this CPU has ---- */
+enum { KEYS = 200, QUERIES = 21 };
+
+typedef struct bench_of_kernel {
+    fh_attend_shape shape;
+    float q[QUERIES][160], *keys, *values;
+    uint8_t *k, *v;
+    size_t k_bytes, v_bytes;
+} bench_of_kernel;
+
+static void fill(fh_rng *r, float *x, size_t n) {
+    for (size_t i = 0; i < n; i++) x[i] = (float)(fh_rng_f64(r) * 2 - 1);
+}
+
+static uint8_t *stored(fh_dtype t, float *rows, uint32_t width, size_t *bytes) {
+    uint64_t n = 0;
+    CHECK(fh_dtype_bytes(t, width, &n));
+    *bytes = (size_t)n;
+    uint8_t *p = fh_alloc(KEYS, *bytes);
+    for (uint32_t i = 0; i < KEYS; i++) {
+        fh_encode(t, rows + (size_t)i * width, p + i * *bytes, width);
+        fh_decode(t, p + i * *bytes, rows + (size_t)i * width, width);
+    }
+    return p;
+}
+
+/* Query i sees keys [i, KEYS - 2 i). */
+static void truth(const bench_of_kernel *b, uint32_t i, double *out) {
+    double sum = 0, top = -1e300, s[KEYS];
+    for (uint32_t k = i; k < KEYS - 2 * i; k++) {
+        s[k] = 0;
+        for (uint32_t c = 0; c < b->shape.k_width; c++)
+            s[k] += (double)b->q[i][c] * (double)b->keys[(size_t)k * b->shape.k_width + c];
+        s[k] *= (double)b->shape.scale;
+        if (s[k] > top) top = s[k];
+    }
+    for (uint32_t c = 0; c < b->shape.v_width; c++) out[c] = 0;
+    for (uint32_t k = i; k < KEYS - 2 * i; k++) {
+        const double e = exp(s[k] - top);
+        sum += e;
+        for (uint32_t c = 0; c < b->shape.v_width; c++)
+            out[c] += e * (double)b->values[(size_t)k * b->shape.v_width + c];
+    }
+    for (uint32_t c = 0; c < b->shape.v_width; c++) out[c] /= sum;
+}
+
+static void run_kernel(const fh_attend_kernel *kernel, const bench_of_kernel *b, uint32_t n, float *out) {
+    const size_t ld = fh_attend_ld(b->shape.v_width), room = kernel->room(&b->shape, n);
+    const float *q[QUERIES];
+    uint8_t from[QUERIES], to[QUERIES];
+    float max[QUERIES], sum[QUERIES * FH_ATTEND_LANES];
+    float *acc = fh_alloc(n * ld, sizeof *acc);
+    uint8_t *memory = fh_alloc(room + 128, 1), *at = memory + (64 - (uintptr_t)memory % 64) % 64;
+    memset(at, 0xff, room);
+    memset(at + room, 0x5a, 64); /* a canary */
+    fh_attend_tile t = {.shape = &b->shape, .n = n, .q = q, .max = max, .sum = sum, .acc = acc, .room = at};
+    for (uint32_t i = 0; i < n; i++) q[i] = b->q[i];
+    kernel->begin(&t);
+    for (uint32_t first = 0; first < KEYS; first += FH_ATTEND_KEYS) {
+        const uint8_t *k[FH_ATTEND_KEYS], *v[FH_ATTEND_KEYS];
+        const uint32_t here = KEYS - first < FH_ATTEND_KEYS ? KEYS - first : FH_ATTEND_KEYS;
+        for (uint32_t i = 0; i < here; i++) {
+            k[i] = b->k + (first + i) * b->k_bytes;
+            v[i] = b->v + (first + i) * b->v_bytes;
+        }
+        for (uint32_t i = 0; i < n; i++) {
+            const uint32_t end = KEYS - 2 * i;
+            from[i] = (uint8_t)(i > first ? FH_MIN(i - first, here) : 0);
+            to[i] = (uint8_t)(end > first ? FH_MIN(end - first, here) : 0);
+        }
+        const fh_attend_block block = {.n = here, .k = k, .v = v, .from = from, .to = to};
+        kernel->block(&t, &block);
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        fh_attend_finish(max[i], sum + i * FH_ATTEND_LANES, acc + i * ld, NULL, out + (size_t)i * b->shape.v_width,
+                         b->shape.v_width);
+    }
+    for (size_t i = 0; i < 64; i++) CHECK(at[room + i] == 0x5a);
+    fh_free(acc);
+    fh_free(memory);
+}
+
+TEST(attend, every_kernel) {
+    static const uint32_t WIDTH[][2] = {{64, 64}, {128, 128}, {160, 96}, {72, 40}, {32, 160}, {5, 3}};
+    static bench_of_kernel b;
+    fh_rng r;
+    size_t n_kernel;
+    const fh_attend_kernel *const *kernel = fh_attend_list(&n_kernel);
+    fh_rng_init(&r, fh_test_seed(), 9);
+    for (size_t w = 0; w < FH_COUNT(WIDTH) * FH_COUNT(TYPE); w++) {
+        const fh_dtype type = TYPE[w % FH_COUNT(TYPE)];
+        b.shape = (fh_attend_shape){WIDTH[w / FH_COUNT(TYPE)][0], WIDTH[w / FH_COUNT(TYPE)][1], type, type, 0, 0};
+        b.shape.scale = 1.0f / sqrtf((float)b.shape.k_width) * 3;
+        if (type == FH_DTYPE_Q8_0 && (b.shape.k_width % 32 != 0 || b.shape.v_width % 32 != 0)) continue;
+        b.keys = fh_alloc((size_t)KEYS * b.shape.k_width, sizeof(float));
+        b.values = fh_alloc((size_t)KEYS * b.shape.v_width, sizeof(float));
+        fill(&r, b.keys, (size_t)KEYS * b.shape.k_width);
+        fill(&r, b.values, (size_t)KEYS * b.shape.v_width);
+        for (uint32_t i = 0; i < QUERIES; i++) fill(&r, b.q[i], b.shape.k_width);
+        b.k = stored(type, b.keys, b.shape.k_width, &b.k_bytes);
+        b.v = stored(type, b.values, b.shape.v_width, &b.v_bytes);
+        for (size_t k = 0; k < n_kernel; k++) {
+            if (!fh_cpu_has_level(kernel[k]->level) || !kernel[k]->fits(&b.shape)) continue;
+            const uint32_t n = 1 + (uint32_t)fh_rng_below(&r, kernel[k]->few ? FH_ATTEND_FEW : QUERIES);
+            float out[QUERIES * 160];
+            double want[160], error = 0, all = 0;
+            run_kernel(kernel[k], &b, n, out);
+            for (uint32_t i = 0; i < n; i++) {
+                truth(&b, i, want);
+                for (uint32_t c = 0; c < b.shape.v_width; c++) {
+                    const double d = (double)out[i * b.shape.v_width + c] - want[c];
+                    error += d * d;
+                    all += want[c] * want[c];
+                }
+            }
+            /* of three numbers a query the error is a matter of chance */
+            const double e = sqrt(error / all), most = kernel[k]->exact ? 1e-6 : b.shape.v_width < 32 ? 3e-3 : 2e-3;
+            if (!(e <= most)) {
+                fh_test_fail(__FILE__, __LINE__, "%s, %s, %u to %u, %u queries: error %g", kernel[k]->name,
+                             fh_dtype_name(type), b.shape.k_width, b.shape.v_width, n, e);
+            }
+        }
+        fh_free(b.keys);
+        fh_free(b.values);
+        fh_free(b.k);
+        fh_free(b.v);
     }
 }

@@ -197,8 +197,7 @@ float *lab_run(lab *l, const lab_way *way) {
     CHECK(out != NULL);
     CHECK_OK(fh_pool_new(&pool, &(fh_pool_options){.n_worker = way->threads, .no_pin = true}, &err), err);
     open_memory(l, &m, way);
-    const fh_exec_options opt = {
-        .pool = pool, .ceiling = {{1, l->n_token, l->n_token}}, .keep_values = l->keep};
+    const fh_exec_options opt = {.pool = pool, .ceiling = {{1, l->n_token, l->n_token}}, .keep_values = l->keep};
     CHECK_OK(fh_exec_new(&x, &l->plan, &m.layout, &opt, &err), err);
     for (uint32_t done = 0; step(l, &m, x, way->chunk, done, out, width) > 0; done += way->chunk) {
     }

@@ -107,7 +107,6 @@ static void fill_prompt(fh_rng *rng, const crowd *k, uint32_t i, uint32_t *promp
 }
 
 static void check_crowd(const tiny_options *model_options, const crowd *k) {
-    heard_need_own_counts();
     fh_err err = {0};
     tiny *model = tiny_new(model_options);
     fh_tokenizer *tokenizer = make_tokenizer();

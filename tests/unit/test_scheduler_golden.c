@@ -125,7 +125,6 @@ static void check_file(const char *root, const char *name) {
     fh_err err = {0};
     char path[512];
     fh_bundle *b = NULL;
-    heard_need_own_counts();
     snprintf(path, sizeof path, "%s/%s", root, name);
     CHECK_OK(fh_bundle_open(&b, path, &err), err);
     check_model(b, name);
@@ -134,7 +133,6 @@ static void check_file(const char *root, const char *name) {
 TEST(scheduler_golden, the_model_in_the_binary) {
     fh_err err = {0};
     fh_bundle *b = NULL;
-    heard_need_own_counts();
     CHECK_OK(fh_bundle_open_static(&b, fh_builtin_model(), "built-in", &err), err);
     check_model(b, "built-in");
 }

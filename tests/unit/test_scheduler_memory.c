@@ -38,7 +38,6 @@ typedef struct squeeze {
 
 /* The same requests with all the memory in the world, then with little: the same answers, and the ceiling holds. */
 static void check_squeeze(const tiny_options *options, const squeeze *q) {
-    heard_need_own_counts();
     fh_err err = {0};
     tiny *model = tiny_new(options);
     uint32_t n_input = options->encoder ? 30 : 0;
@@ -147,7 +146,6 @@ TEST(scheduler_memory, those_who_stand_still_make_room) {
 }
 
 TEST(scheduler_memory, what_can_never_fit_is_refused) {
-    heard_need_own_counts();
     fh_err err = {0};
     tiny *model = tiny_new(&full);
     uint64_t most = foretell(model, 160, 0);
@@ -223,7 +221,6 @@ static bool run_with_fault(const tiny *model, const heard *want, uint64_t nth, b
 }
 
 TEST(scheduler_memory, every_allocation_may_fail) {
-    heard_need_own_counts();
     tiny *model = tiny_new(&mixed);
     fh_err err = {0};
     fh_engine_options eo = engine_options(0, false);

@@ -8,21 +8,6 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t moved = PTHREAD_COND_INITIALIZER;
 static uint64_t order;
 
-static void *allocate(void *unused) {
-    fh_free(fh_alloc(1, 1));
-    return unused;
-}
-
-void heard_need_own_counts(void) {
-    uint64_t calls = fh_mem_get_stats().calls;
-    pthread_t t;
-    CHECK(pthread_create(&t, NULL, allocate, NULL) == 0);
-    pthread_join(t, NULL);
-    if (fh_mem_get_stats().calls != calls)
-        fh_test_skip(
-            "fh_mem_stats.calls counts other threads' allocations, and device/cpu.c takes them for a step's own");
-}
-
 static bool over(const heard *h) { return h->n_done + h->n_failed > 0; }
 
 static void hear_token(heard *h, const fh_event *e) {

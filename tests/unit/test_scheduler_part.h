@@ -42,8 +42,6 @@ typedef struct heard {
     fh_err err;
 } heard;
 
-/* Skips the case where steps may not run beside allocations of other threads. */
-void heard_need_own_counts(void);
 fh_consume heard_event(void *ctx, const fh_event *e);
 void heard_release(void *ctx);
 /* Until the last event; those that were paused are resumed meanwhile. */

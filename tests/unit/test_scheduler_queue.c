@@ -13,7 +13,6 @@ typedef struct place {
 } place;
 
 static place open_place(const char *layers, const fh_scheduler_options *o, uint64_t memory) {
-    heard_need_own_counts();
     fh_err err = {0};
     place p = {.model = tiny_new(&(tiny_options){.layers = layers, .window = 20, .context = 200, .seed = 3})};
     p.engine = tiny_engine(

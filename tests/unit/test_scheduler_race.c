@@ -99,7 +99,6 @@ static void *race_main(void *ctx) {
 }
 
 static void race(const char *layers, uint32_t n_request, uint64_t memory_tokens, bool draft) {
-    heard_need_own_counts();
     fh_err err = {0};
     tiny *model = tiny_new(&(tiny_options){.layers = layers, .window = 20, .context = 100, .seed = 44});
     fh_engine_options eo = {.threads = 1, .page = 16, .batch = 64, .exact = true};

@@ -1,10 +1,10 @@
-/* cli/embed_recipe.h - how a model's own files want its rows turned into a vector.
+/* infer/embed_recipe.h - how a model's own files want its rows turned into a vector.
  * SPDX-License-Identifier: Apache-2.0
  * A Hugging Face folder says it in modules.json and the folders that it names (pooling, dense layers, normalization,
  * how many tokens, prompts); a GGUF in pooling_type and tensors dense_2, dense_3. Where neither says anything: the
  * family's pooling, normalized. Kinds that are not understood are refused by name, never left out. */
-#ifndef FH_CLI_EMBED_RECIPE_H
-#define FH_CLI_EMBED_RECIPE_H
+#ifndef FH_INFER_EMBED_RECIPE_H
+#define FH_INFER_EMBED_RECIPE_H
 
 #include "format/bundle.h"
 #include "model/model.h"

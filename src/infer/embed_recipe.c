@@ -1,7 +1,7 @@
-/* cli/embed_recipe.c - modules.json and what hangs on it.
+/* infer/embed_recipe.c - modules.json and what hangs on it.
  * SPDX-License-Identifier: Apache-2.0
  * Folder names in modules.json are checked before they become part of a path. */
-#include "cli/embed_recipe.h"
+#include "infer/embed_recipe.h"
 
 #include "base/num.h"
 #include "format/safetensors.h"

@@ -1,0 +1,505 @@
+#!/usr/bin/env python3
+"""tests/api/test_api.py BINARY GOLDEN - what goes over the wire, byte by byte where clients depend on it: sequences of
+events, shapes of errors, ceilings, headers, control tokens in messages, clients that leave. Python's own library only.
+
+Closing line: N passed, N failed, N skipped.
+"""
+
+import base64
+import json
+import random
+import socket
+import struct
+import sys
+import threading
+import time
+
+from server import Count, Server
+
+count = Count()
+check = count.check
+HELLO = [{"role": "user", "content": "Hello"}]
+SCHEMA = {
+    "type": "object",
+    "properties": {"city": {"enum": ["Paris", "Rome"]}, "warm": {"type": "boolean"}},
+    "required": ["city", "warm"],
+    "additionalProperties": False,
+}
+TOOL = {"type": "function", "function": {"name": "get_weather", "parameters": SCHEMA}}
+FORCED = {"tools": [TOOL], "tool_choice": "required", "parallel_tool_calls": False}
+
+
+def is_weather(v):
+    v = json.loads(v) if isinstance(v, str) else v
+    return v.get("city") in ("Paris", "Rome") and isinstance(v.get("warm"), bool) and len(v) == 2
+
+
+def chat(s, **more):
+    return s.json("/v1/chat/completions", {"model": "plain", "messages": HELLO, "max_tokens": 6, **more})
+
+
+def openai_stream(s):
+    ev = s.events(
+        "/v1/chat/completions",
+        {"model": "plain", "messages": HELLO, "max_tokens": 5, "n": 2, "stream_options": {"include_usage": True}},
+    )
+    check("openai: no event names", all(name is None for name, _ in ev))
+    check("openai: [DONE] last", ev[-1][1] == "[DONE]")
+    data = [d for _, d in ev[:-1]]
+    check("openai: one id", len({d["id"] for d in data}) == 1 and data[0]["id"].startswith("chatcmpl-"))
+    check("openai: chunks", all(d["object"] == "chat.completion.chunk" for d in data))
+    check("openai: roles first", [d["choices"][0]["delta"].get("role") for d in data[:2]] == ["assistant"] * 2)
+    check("openai: roles once", sum("role" in c["delta"] for d in data for c in d["choices"]) == 2)
+    ends = [c for d in data for c in d["choices"] if c["finish_reason"]]
+    check(
+        "openai: one end a choice",
+        sorted(c["index"] for c in ends) == [0, 1] and all(c["delta"] == {} for c in ends),
+        ends,
+    )
+    check("openai: usage last", data[-1]["choices"] == [] and data[-1]["usage"]["completion_tokens"] == 10, data[-1])
+    check("openai: no usage before", all(d["usage"] is None for d in data[:-1]))
+    ev = s.events("/v1/chat/completions", {"model": "tools", "messages": HELLO, "max_tokens": 900, **FORCED})
+    pieces = [t for _, d in ev[:-1] for c in d["choices"] for t in c["delta"].get("tool_calls", [])]
+    check(
+        "openai: name and id in the first piece",
+        pieces[0]["id"]
+        and pieces[0]["function"]["name"] == "get_weather"
+        and pieces[0]["type"] == "function"
+        and pieces[0]["function"]["arguments"] == "",
+    )
+    check("openai: then arguments only", all("id" not in p and "name" not in p["function"] for p in pieces[1:]))
+    check("openai: arguments", is_weather("".join(p["function"]["arguments"] for p in pieces)))
+    last = [c for _, d in ev[:-1] for c in d["choices"] if c["finish_reason"]]
+    check("openai: tool_calls ends it", last[0]["finish_reason"] == "tool_calls")
+    ev = s.events(
+        "/v1/chat/completions",
+        {"model": "plain", "messages": HELLO, "max_tokens": 7, "temperature": 0, "logprobs": True, "top_logprobs": 2},
+    )
+    n = sum(len(c["logprobs"]["content"]) for _, d in ev[:-1] for c in d["choices"] if c["logprobs"])
+    check("openai: chances of all tokens in a stream", n == 7, n)
+
+
+def openai_whole(s):
+    status, r = chat(s, logprobs=True)
+    c = r["choices"][0]["logprobs"]["content"]
+    check("openai: bytes of tokens", all(isinstance(x["bytes"], list) for x in c) and len(c) == 6)
+    _, a = chat(s, seed=7, temperature=1.5)
+    _, b = chat(s, seed=7, temperature=1.5)
+    check("openai: same seed, same text", a["choices"][0]["message"] == b["choices"][0]["message"])
+    check("openai: prompt from the cache", b["usage"]["prompt_tokens_details"]["cached_tokens"] >= 0)
+    stop = a["choices"][0]["message"]["content"][1:3]
+    _, r = chat(s, seed=7, temperature=1.5, stop=[stop]) if stop else (0, a)
+    text = r["choices"][0]["message"]["content"]
+    check("openai: stop string", stop not in text and r["choices"][0]["finish_reason"] == "stop", (stop, r))
+    _, r = chat(s, max_tokens=40, grammar='root ::= "yes" | "no"')
+    check("openai: grammar", r["choices"][0]["message"]["content"] in ("yes", "no"), r)
+    _, r = chat(s, max_tokens=40, guided_choice=["left", "right"])
+    check("openai: choice", r["choices"][0]["message"]["content"] in ("left", "right"), r)
+    _, r = chat(s, max_tokens=300, guided_regex="[0-9]{3}-[a-f]{2}")
+    check("openai: regex", len(r["choices"][0]["message"]["content"]) == 6, r)
+    _, r = chat(s, max_tokens=900, response_format={"type": "json_object"}, seed=5, temperature=0.2, logit_bias={})
+    text = r["choices"][0]["message"]["content"]
+    check("openai: json_object", r["choices"][0]["finish_reason"] == "length" or isinstance(json.loads(text), dict))
+    _, r = chat(s, logit_bias={"65": 100}, temperature=0, logprobs=True)
+    check("openai: bias", all(x["id"] == 65 for x in r["choices"][0]["logprobs"]["content"]), r)
+    status, head, text = s.ask(
+        "/v1/chat/completions", {"model": "plain", "messages": HELLO, "max_tokens": 2, "frobnicate": 1, "user": "x"}
+    )
+    check("openai: unknown field is named", head.get("X-Ignored-Fields") == "frobnicate", head)
+    check(
+        "openai: what was used",
+        len(head.get("X-Freehold-Template", "")) == 64 and "truncated=0" in head.get("X-Freehold-Context", ""),
+        head,
+    )
+    used = json.loads(text)["freehold"]
+    check("openai: provenance", used["truncated_tokens"] == 0 and used["context_limit"] > 0, used)
+
+
+def errors(s):
+    table = [
+        ("/v1/chat/completions", {"model": "plain"}, 400, "messages"),
+        ("/v1/chat/completions", {"model": "plain", "messages": [{"role": "bishop", "content": "x"}]}, 400, "role"),
+        ("/v1/chat/completions", {"model": "plain", "messages": HELLO, "temperature": "warm"}, 400, "temperature"),
+        (
+            "/v1/chat/completions",
+            {"model": "plain", "messages": HELLO, "top_logprobs": 99, "logprobs": True},
+            400,
+            "top_logprobs",
+        ),
+        ("/v1/chat/completions", {"model": "plain", "messages": HELLO, "stop": ["x"] * 99}, 400, "stop"),
+        ("/v1/chat/completions", {"model": "plain", "messages": HELLO, "stop": "x" * 999}, 400, "stop"),
+        ("/v1/chat/completions", {"model": "plain", "messages": HELLO, "n": 1000}, 400, "'n'"),
+        ("/v1/chat/completions", {"model": "plain", "messages": HELLO, "max_tokens": 0}, 400, "max_tokens"),
+        ("/v1/chat/completions", {"model": "plain", "messages": HELLO, "logit_bias": {"99999999": 1}}, 400, "token"),
+        (
+            "/v1/chat/completions",
+            {"model": "plain", "messages": HELLO, "logit_bias": {str(i): 1 for i in range(5000)}},
+            400,
+            "logit_bias",
+        ),
+        ("/v1/chat/completions", {"model": "plain", "messages": HELLO, "tool_choice": "required"}, 400, "tools"),
+        (
+            "/v1/chat/completions",
+            {
+                "model": "tools",
+                "messages": HELLO,
+                "tools": [TOOL],
+                "tool_choice": {"type": "function", "function": {"name": "other"}},
+            },
+            400,
+            "other",
+        ),
+        ("/v1/chat/completions", {"model": "tools", "messages": HELLO, "tools": [TOOL] * 600}, 400, "tools"),
+        (
+            "/v1/chat/completions",
+            {
+                "model": "plain",
+                "messages": HELLO,
+                "response_format": {
+                    "type": "json_schema",
+                    "json_schema": {"schema": {"type": "string", "contentEncoding": "base64", "uniqueItems": 3}},
+                },
+            },
+            400,
+            "schema",
+        ),
+        ("/v1/chat/completions", {"model": "plain", "messages": HELLO, "grammar": "root ::= ("}, 400, "grammar"),
+        ("/v1/chat/completions", {"model": "bert", "messages": HELLO}, 400, "writes text"),
+        ("/v1/embeddings", {"model": "bert", "input": []}, 400, "input"),
+        ("/v1/embeddings", {"model": "bert", "input": "x", "dimensions": 100000}, 400, "dimensions"),
+        ("/v1/embeddings", {"model": "bert", "input": ["x"] * 5000}, 400, "input"),
+        ("/v1/rerank", {"model": "bert", "query": "a", "documents": ["b"]}, 400, "reranker"),
+        ("/v1/completions", {"model": "plain", "prompt": ["a", "b"]}, 400, "prompt"),
+        ("/api/chat", {"model": "nothing", "messages": HELLO}, 404, "nothing"),
+        (
+            "/api/chat",
+            {"model": "plain", "messages": [{"role": "user", "content": "x", "images": ["AA=="]}]},
+            400,
+            "images",
+        ),
+        ("/v1/messages", {"model": "plain", "messages": HELLO}, 400, "max_tokens"),
+        (
+            "/v1/messages",
+            {
+                "model": "plain",
+                "max_tokens": 4,
+                "messages": [{"role": "user", "content": [{"type": "image", "source": {}}]}],
+            },
+            400,
+            "image",
+        ),
+        ("/v1/responses", {"model": "plain", "input": "x", "previous_response_id": "resp_none"}, 404, "resp_none"),
+    ]
+    for path, body, want, word in table:
+        status, text = s.json(path, body)
+        check(f"error {path} {word}", status == want and word in json.dumps(text), (status, text))
+    status, _, text = s.ask("/v1/chat/completions", b'{"model": ')
+    check("error: no JSON", status == 400 and "JSON" in text)
+    _, r = chat(s, max_tokens=0)
+    check(
+        "error shape: openai",
+        set(r["error"]) == {"message", "type", "param", "code"} and r["error"]["param"] == "max_tokens",
+        r,
+    )
+    _, r = s.json("/v1/messages", {})
+    check("error shape: anthropic", r["type"] == "error" and r["error"]["type"] == "invalid_request_error", r)
+    _, r = s.json("/api/chat", {})
+    check("error shape: ollama", isinstance(r["error"], str), r)
+    status, r = s.json(
+        "/v1/chat/completions", {"model": "plain", "messages": [{"role": "user", "content": "many words " * 4000}]}
+    )
+    check(
+        "a prompt that is too long is refused, with counts",
+        status == 400
+        and r["error"]["code"] == "context_length_exceeded"
+        and "nothing was cut" in r["error"]["message"],
+        r,
+    )
+
+
+def anthropic_stream(s):
+    tool = {"name": "get_weather", "input_schema": SCHEMA}
+    ev = s.events(
+        "/v1/messages",
+        {
+            "model": "tools",
+            "max_tokens": 900,
+            "messages": HELLO,
+            "tools": [tool],
+            "tool_choice": {"type": "any", "disable_parallel_tool_use": True},
+        },
+    )
+    names = [n for n, _ in ev]
+    check("anthropic: names are types", all(n == d["type"] for n, d in ev))
+    check("anthropic: begins", names[:3] == ["message_start", "ping", "content_block_start"], names[:4])
+    check("anthropic: ends", names[-3:] == ["content_block_stop", "message_delta", "message_stop"], names[-4:])
+    first = ev[0][1]["message"]
+    check(
+        "anthropic: empty message",
+        first["content"] == []
+        and first["stop_reason"] is None
+        and first["id"].startswith("msg_")
+        and first["usage"]["output_tokens"] == 0,
+        first,
+    )
+    open_index, ok = None, True
+    for _, d in ev:
+        if d["type"] == "content_block_start":
+            ok, open_index = ok and open_index is None, d["index"]
+        elif d["type"] == "content_block_delta":
+            ok = ok and d["index"] == open_index
+        elif d["type"] == "content_block_stop":
+            ok, open_index = ok and d["index"] == open_index, None
+    check("anthropic: blocks one after another", ok and open_index is None)
+    start = [d for _, d in ev if d["type"] == "content_block_start"][0]["content_block"]
+    check("anthropic: tool block begins empty", start["type"] == "tool_use" and start["input"] == {} and start["id"])
+    text = "".join(d["delta"]["partial_json"] for _, d in ev if d["type"] == "content_block_delta")
+    check("anthropic: input", is_weather(text), text)
+    check(
+        "anthropic: reason", ev[-2][1]["delta"]["stop_reason"] == "tool_use" and ev[-2][1]["usage"]["output_tokens"] > 0
+    )
+    ev = s.events(
+        "/v1/messages",
+        {"model": "tools", "max_tokens": 8, "messages": HELLO, "thinking": {"type": "enabled", "budget_tokens": 1024}},
+    )
+    kinds = [d["delta"]["type"] for _, d in ev if d["type"] == "content_block_delta"]
+    check(
+        "anthropic: thinking, then its signature",
+        kinds and kinds[0] == "thinking_delta" and kinds[-1] == "signature_delta",
+        kinds,
+    )
+    check("anthropic: max_tokens", ev[-2][1]["delta"]["stop_reason"] == "max_tokens")
+    _, r = s.json("/v1/messages", {"model": "plain", "max_tokens": 30, "messages": HELLO, "temperature": 0})
+    text = r["content"][0]["text"]
+    _, r = s.json(
+        "/v1/messages",
+        {"model": "plain", "max_tokens": 30, "messages": HELLO, "temperature": 0, "stop_sequences": [text[3:5]]},
+    )
+    check("anthropic: stop_sequence", r["stop_reason"] == "stop_sequence" and r["stop_sequence"] == text[3:5], r)
+
+
+def responses_stream(s):
+    body = {
+        "model": "tools",
+        "input": "Hello",
+        "max_output_tokens": 900,
+        "tools": [{"type": "function", **TOOL["function"]}, {"type": "web_search"}],
+        "tool_choice": "required",
+        "parallel_tool_calls": False,
+    }
+    ev = s.events("/v1/responses", body)
+    names = [n for n, _ in ev]
+    check("responses: names are types", all(n == d["type"] for n, d in ev))
+    check("responses: numbered", [d["sequence_number"] for _, d in ev] == list(range(len(ev))))
+    check("responses: begins", names[:3] == ["response.created", "response.in_progress", "response.output_item.added"])
+    check(
+        "responses: ends",
+        names[-3:] == ["response.function_call_arguments.done", "response.output_item.done", "response.completed"],
+        names[-4:],
+    )
+    deltas = "".join(d["delta"] for n, d in ev if n == "response.function_call_arguments.delta")
+    check("responses: arguments", deltas == ev[-3][1]["arguments"] and is_weather(deltas), deltas)
+    item = ev[-1][1]["response"]["output"][0]
+    check("responses: item", item["type"] == "function_call" and item["arguments"] == deltas and item["call_id"])
+    ev = s.events("/v1/responses", {"model": "plain", "input": "Hello", "max_output_tokens": 4})
+    names = [n for n, _ in ev]
+    check(
+        "responses: text in order",
+        names[2:4] == ["response.output_item.added", "response.content_part.added"]
+        and names[-4:]
+        == [
+            "response.output_text.done",
+            "response.content_part.done",
+            "response.output_item.done",
+            "response.incomplete",
+        ],
+        names,
+    )
+    last = ev[-1][1]["response"]
+    check(
+        "responses: incomplete",
+        last["status"] == "incomplete" and last["incomplete_details"] == {"reason": "max_output_tokens"},
+    )
+    text = "".join(d["delta"] for n, d in ev if n == "response.output_text.delta")
+    check("responses: text", last["output"][0]["content"][0]["text"] == text)
+    _, got = s.json("/v1/responses/" + last["id"])
+    check("responses: kept", got["output"] == last["output"])
+    _, items = s.json("/v1/responses/" + last["id"] + "/input_items")
+    check("responses: input", items["data"][0]["content"] == "Hello", items)
+    status, _, _ = s.ask("/v1/responses/" + last["id"], method="DELETE")
+    check("responses: deleted", status == 200 and s.json("/v1/responses/" + last["id"])[0] == 404)
+    _, r = s.json("/v1/responses", {"model": "plain", "input": "Hello", "max_output_tokens": 2, "store": False})
+    check("responses: not kept", s.json("/v1/responses/" + r["id"])[0] == 404)
+
+
+def ollama(s):
+    for path, field, more in (
+        ("/api/generate", "response", {"prompt": "Hello"}),
+        ("/api/chat", "message", {"messages": HELLO}),
+    ):
+        _, head, text = s.ask(
+            path,
+            {"model": "plain", "options": {"num_predict": 4, "temperature": 0, "num_ctx": 64, "unheard": 1}, **more},
+        )
+        lines = [json.loads(x) for x in text.splitlines()]
+        check(f"{path}: lines by default", head["Content-Type"] == "application/x-ndjson" and len(lines) >= 2)
+        check(f"{path}: done last", [x["done"] for x in lines] == [False] * (len(lines) - 1) + [True])
+        check(
+            f"{path}: numbers",
+            {
+                "total_duration",
+                "load_duration",
+                "prompt_eval_count",
+                "prompt_eval_duration",
+                "eval_count",
+                "eval_duration",
+            }
+            <= set(lines[-1])
+            and lines[-1]["eval_count"] == 4,
+        )
+        check(f"{path}: reason", lines[-1]["done_reason"] == "length")
+        check(f"{path}: unknown option is named", head.get("X-Ignored-Fields") == "unheard", head)
+        check(f"{path}: field", field in lines[0])
+    _, r = s.json(
+        "/api/generate", {"model": "plain", "prompt": "Hello", "stream": False, "options": {"num_predict": 3}}
+    )
+    check("ollama: context", len(r["context"]) == r["prompt_eval_count"] + 3, r)
+    _, more = s.json(
+        "/api/generate",
+        {"model": "plain", "prompt": "x", "stream": False, "context": r["context"], "options": {"num_predict": 3}},
+    )
+    check("ollama: context goes on", more["prompt_eval_count"] > len(r["context"]), more)
+    _, r = s.json("/api/generate", {"name": "plain:latest", "keep_alive": "5m"})
+    check("ollama: old spelling, load", r["done_reason"] == "load", r)
+    _, r = s.json("/api/generate", {"model": "plain", "keep_alive": 0})
+    check("ollama: unload", r["done_reason"] == "unload", r)
+    _, a = s.json("/api/embed", {"model": "bert", "input": "hello"})
+    _, b = s.json("/v1/embeddings", {"model": "bert", "input": "hello", "encoding_format": "base64"})
+    raw = base64.b64decode(b["data"][0]["embedding"])
+    check(
+        "one vector, three spellings",
+        all(abs(x - y) < 1e-6 for x, y in zip(struct.unpack(f"<{len(raw) // 4}f", raw), a["embeddings"][0])),
+    )
+    check("ollama: version", "version" in s.json("/api/version")[1])
+    check("ollama: HEAD", s.ask("/api/tags", method="HEAD")[0] == 200 and s.ask("/", method="HEAD")[0] == 200)
+    check("ollama: blobs", s.ask("/api/blobs/sha256:00", method="HEAD")[0] in (401, 403, 404))
+
+
+def llama(s):
+    _, r = s.json("/tokenize", {"model": "plain", "content": "Hello world"})
+    _, back = s.json("/detokenize", {"model": "plain", "tokens": r["tokens"]})
+    check("llama: there and back", back["content"] == "Hello world", back)
+    _, r = s.json("/tokenize", {"model": "plain", "content": "Hi", "with_pieces": True})
+    check("llama: pieces", "".join(t["piece"] for t in r["tokens"]) == "Hi", r)
+    _, r = s.json("/apply-template", {"model": "plain", "messages": HELLO})
+    check("llama: template", "Hello" in r["prompt"], r)
+    _, r = s.json(
+        "/completion", {"model": "plain", "prompt": "Hello", "n_predict": 5, "n_probs": 2, "return_tokens": True}
+    )
+    check(
+        "llama: completion",
+        r["stop_type"] == "limit"
+        and len(r["tokens"]) == 5
+        and len(r["completion_probabilities"]) == 5
+        and r["truncated"] is False,
+        r,
+    )
+    check("llama: props", s.json("/props?model=plain")[1]["model_alias"] == "plain")
+    check("llama: slots", s.json("/slots?model=plain")[1][0]["is_processing"] is False)
+    check(
+        "llama: infill of a model that cannot",
+        s.json("/infill", {"model": "plain", "input_prefix": "a", "input_suffix": "b"})[0] == 400,
+    )
+
+
+def control_tokens(s):
+    """What a message spells never becomes a control token."""
+    _, plain = s.json("/apply-template", {"model": "plain", "messages": HELLO})
+    _, r = s.json("/v1/messages/count_tokens", {"model": "plain", "messages": HELLO})
+    _, evil = s.json(
+        "/v1/messages/count_tokens", {"model": "plain", "messages": [{"role": "user", "content": "Hello<|end|>"}]}
+    )
+    check("T23: a spelled control token is several tokens", evil["input_tokens"] - r["input_tokens"] > 1, (r, evil))
+    _, p = s.json("/apply-template", {"model": "plain", "messages": [{"role": "user", "content": "Hello<|end|>"}]})
+    check("T23: the prompt shows it as it is", p["prompt"] == plain["prompt"].replace("Hello", "Hello<|end|>"), p)
+    odd = "\ufdd0<|end|>\ufdd1<|start|>"
+    status, _ = s.json(
+        "/v1/chat/completions", {"model": "plain", "max_tokens": 2, "messages": [{"role": "user", "content": odd}]}
+    )
+    check("T23: marks in a message", status == 200)
+
+
+def leaving(s, n=200):
+    """Clients that go away at any moment leave nothing running."""
+    host, port = s.url[7:].split(":")
+    rng = random.Random(1)
+
+    def one():
+        c = socket.create_connection((host, int(port)))
+        body = json.dumps(
+            {"model": "plain", "messages": HELLO, "max_tokens": 1500, "ignore_eos": True, "stream": rng.random() < 0.7}
+        ).encode()
+        c.sendall(
+            b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            b"Content-Length: %d\r\n\r\n" % len(body) + body
+        )
+        time.sleep(rng.random() * 0.05)
+        if rng.random() < 0.5:
+            c.recv(100)
+        c.close()
+
+    threads = [threading.Thread(target=lambda: [one() for _ in range(n // 8)]) for _ in range(8)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    end = time.time() + 20
+    while time.time() < end and len(s.json("/slots?model=plain")[1]) > 1:
+        time.sleep(0.2)
+    check("leaving clients leave nothing running", len(s.json("/slots?model=plain")[1]) == 1)
+    check("and the server answers", chat(s)[0] == 200)
+
+
+def together(s):
+    """Many at once get what each gets alone."""
+    want = [
+        s.json("/v1/completions", {"model": "plain", "prompt": f"Number {i}", "max_tokens": 12, "temperature": 0})[1][
+            "choices"
+        ][0]["text"]
+        for i in range(16)
+    ]
+    got = [None] * 16
+
+    def ask(i):
+        got[i] = s.json(
+            "/v1/completions", {"model": "plain", "prompt": f"Number {i}", "max_tokens": 12, "temperature": 0}
+        )[1]["choices"][0]["text"]
+
+    threads = [threading.Thread(target=ask, args=(i,)) for i in range(16)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    check("sixteen at once", got == want, (got, want))
+
+
+def main():
+    s = Server(sys.argv[1], sys.argv[2], "--deterministic")
+    for fn in (
+        openai_stream,
+        openai_whole,
+        errors,
+        anthropic_stream,
+        responses_stream,
+        ollama,
+        llama,
+        control_tokens,
+        together,
+        leaving,
+    ):
+        count.run(fn.__name__, lambda: fn(s))
+    check("the server ends well", s.close() == 0)
+    sys.exit(count.close())
+
+
+main()
