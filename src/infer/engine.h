@@ -22,11 +22,11 @@ typedef struct fh_engine fh_engine;
 typedef struct fh_session fh_session;
 
 typedef struct fh_engine_options {
-    int threads;      /* 0: one per CPU */
-    fh_dtype kv_type; /* F32, F16, BF16 or Q8_0 */
-    uint32_t page;    /* rows: 16, 32 or 64; 0: 32 */
-    uint32_t batch;   /* tokens per step at most; 0: 512 */
-    uint32_t rows; /* per step whose results may be asked for; 0: as many as fit 32 MiB of logits, 16 at least */
+    int threads;          /* 0: one per CPU */
+    fh_dtype kv_type;     /* F32, F16, BF16 or Q8_0 */
+    uint32_t page;        /* rows: 16, 32 or 64; 0: 32 */
+    uint32_t batch;       /* tokens per step at most; 0: 512 */
+    uint32_t rows;        /* per step whose results may be asked for; 0: as many as fit 32 MiB of logits, 16 at least */
     uint64_t memory_most; /* bytes of state pages, snapshots and slots; 0: no ceiling */
     uint64_t cache_most;  /* of these, bytes that no session holds; 0: memory_most, or 1 GiB where that is 0, too */
     uint32_t snapshot;    /* recurrent models: tokens between snapshots, a multiple of page; 0: 256. One more is taken

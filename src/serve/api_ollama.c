@@ -7,7 +7,8 @@
 #include "serve/router.h"
 
 bool fh_ollama_read_model(fh_in *in, fh_str *out) {
-    bool found = fh_in_str(in, "model", out), old = fh_in_str(in, "name", found ? &(fh_str){0} : out);
+    fh_str ignored;
+    bool found = fh_in_str(in, "model", out), old = fh_in_str(in, "name", found ? &ignored : out);
     if (!found && !old) fh_in_fail(in, "model", "'model' is needed");
     return found || old;
 }

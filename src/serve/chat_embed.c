@@ -149,7 +149,7 @@ void fh_vec_read_input(fh_vec *v, fh_in *in, const char *name) {
     const fh_json_node *n = fh_in_get(in, name);
     uint32_t most = fh_app_caps(v->call->app)->n_input;
     bool list = fh_json_is(n, FH_JSON_ARRAY), ids = list && fh_json_is(fh_json_first(n), FH_JSON_NUMBER);
-    size_t count = list && !ids ? n->n_child : 1;
+    size_t count = n && list && !ids ? n->n_child : 1;
     if (in->failed) return;
     if (!n || count == 0) fh_in_fail(in, name, "'%s' must be a text, or an array of texts or token ids", name);
     else if (count > most) fh_in_fail(in, name, "'%s' has %zu entries, at most %u", name, count, most);
