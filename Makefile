@@ -158,6 +158,17 @@ test-peers:
 	@python3 tests/e2e/test_license.py $(BUILD)/freehold $(BUILD)/peer
 	@python3 tests/e2e/schema_suite.py $(BUILD)/freehold --fetch $(BUILD)/peer/schema --schemas 300
 
+# The server as its clients see it; and under load (minutes).
+.PHONY: test-serve test-load
+test-serve:
+	@tools/need.sh build test
+	@$(MAKE) --no-print-directory $(BUILD)/freehold
+	@python3 tests/e2e/test_serve_core.py $(BUILD)/freehold
+
+test-load:
+	@$(MAKE) --no-print-directory $(BUILD)/freehold
+	@python3 tests/e2e/load_serve.py $(BUILD)/freehold
+
 # Every allocation, open, read and map of show, verify and one step fails once, and from then on; leaks count.
 test-oom:
 	@tools/need.sh build test
@@ -298,6 +309,7 @@ help:
 	@echo 'make test-oom       every failing allocation, open, read and map'
 	@echo 'make fuzz           every fuzz target, FUZZ_SECONDS each (60)'
 	@echo 'make cov            line coverage of the unit tests'
+	@echo 'make test-serve     the server, as its clients see it; test-load: under load, minutes'
 	@echo 'make bench          speed, as shares of measured ceilings'
 	@echo 'make bench-masks VOCAB=FILE  masks of allowed tokens for a published vocabulary'
 	@echo 'make bench-tokenizer  tokenizing against Hugging Face tokenizers and tiktoken in one run'
