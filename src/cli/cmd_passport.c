@@ -63,6 +63,7 @@ int fh_cmd_passport(fh_cli *cli) {
     fh_buf out;
     fh_progress progress;
     fh_buf_init(&out, MAX_OUTPUT);
+    memset(&org, 0, sizeof org);
     if (!format) format = cli->json ? "json" : "md";
     fh_passport *p = fh_alloc_zero(1, sizeof *p); /* large for a stack */
     fh_status st = p ? FH_OK : fh_fail_memory(&err, sizeof *p);

@@ -1,11 +1,13 @@
 /* kernel/product.h - fast products with a matrix (tensor/matrix.h): y[out] = M[mat] x[in] for one to many x.
  * SPDX-License-Identifier: Apache-2.0
  * What is fast here is not exact: inputs become int8 with one scale for each 32 (or bf16), weights keep their codes.
- * Relative RMS error against the decoded f32 product stays under 0.5 %.
+ * Relative RMS error against the decoded f32 product: int8 0.53 % for normally distributed inputs and 0.39 % for
+ * uniform ones, bf16 0.24 %.
  *
  * A product is cut into panels of FH_PRODUCT_PANEL rows, the unit of sharing out work and of packing. Panels are
- * either packed (codes in the file's own bits, 32 rows interleaved, at most 1.06 times the file) or read from the
- * file each time; the results are the same to the bit, so packing may go on in the background while steps run.
+ * either packed (codes in the file's own bits, 32 rows interleaved: at most 1.06 times the file for GGUF's types, 1.2
+ * for groups of 64 and more, 1.45 for groups of 32 with zeros) or read from the file each time; the results are the
+ * same to the bit, so packing may go on in the background while steps run.
  * Results of int8 and f32 inputs depend on neither threads, nor batch split, nor packing, nor (with fused
  * multiply-add) on the level. Those of bf16 inputs keep to threads, split and packing, but another level rounds
  * otherwise. fh_product_wants may name another form for many inputs than for few: whoever needs results that do not

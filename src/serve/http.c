@@ -7,6 +7,7 @@
 #include <event2/event.h>
 #include <event2/listener.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -315,9 +316,14 @@ fh_status fh_http_new(fh_http **out, const fh_http_options *opt, fh_err *err) {
 }
 
 fh_status fh_http_run(fh_http *h, fh_err *err) {
+    sigset_t all, before;
     set_date(h);
-    if (pthread_create(&h->thread, NULL, run_loop, h) != 0)
-        return fh_fail(err, FH_ERR_MEMORY, "cannot start the server's thread");
+    /* A client that went away makes a failed write, not a signal; and signals are for whoever waits for them. */
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &before);
+    int failed = pthread_create(&h->thread, NULL, run_loop, h);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (failed) return fh_fail(err, FH_ERR_MEMORY, "cannot start the server's thread");
     h->running = true;
     return FH_OK;
 }
