@@ -71,7 +71,7 @@ fh_status fh_prepared_new(fh_prepared **out, const fh_plan *tables, const fh_pre
     p->block = fh_alloc_zero(p->n, sizeof *p->block);
     if (!p->product || !p->block) {
         fh_prepared_free(p);
-        return fh_fail_memory(err, p->n * sizeof *p->product);
+        return fh_fail_memory(err, tables->n_matrix * sizeof *p->product);
     }
     for (uint32_t i = 0; i < p->n; i++) {
         fh_product_init(&p->product[i], &tables->matrix[i], fh_cpu_best_level());
