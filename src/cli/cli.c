@@ -129,7 +129,7 @@ int fh_cli_fail(const fh_cli *cli, const fh_err *err) {
 int fh_cli_print(const fh_cli *cli, const fh_buf *text) {
     fh_err err;
     if (fh_buf_check(text, &err) != FH_OK) return fh_cli_fail(cli, &err);
-    fwrite(text->ptr, 1, text->len, cli->out);
+    if (text->len) fwrite(text->ptr, 1, text->len, cli->out);
     return 0; /* main looks at ferror */
 }
 

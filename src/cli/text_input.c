@@ -36,7 +36,7 @@ static fh_status do_line(fh_cli *cli, fh_str line, fh_cli_line_work *work, void 
     fh_status s = work(ctx, line, out, err);
     if (s == FH_OK) s = fh_buf_check(out, err);
     if (s == FH_OK) {
-        fwrite(out->ptr, 1, out->len, cli->out);
+        if (out->len) fwrite(out->ptr, 1, out->len, cli->out);
         return FH_OK;
     }
     fh_err inner = *err;
