@@ -1,6 +1,6 @@
 /* serve/api_openai_completions.c - POST /v1/completions.
  * SPDX-License-Identifier: Apache-2.0
- * One prompt a request, as text or as token ids; several answers to it are fine. */
+ * Several prompts are answered one after another; choices are numbered through. */
 #include "base/num.h"
 #include "serve/api_openai_part.h"
 #include "serve/router.h"
@@ -9,7 +9,9 @@ typedef struct text_api {
     fh_stream stream;
     fh_buf b;
     fh_json_writer w;
-    bool usage, echo;
+    bool usage, echo, begun;
+    const fh_json_node *list, *next; /* prompts, where there are several; the one after this */
+    uint32_t n_before;               /* choices of the prompts before */
     size_t told[FH_ASK_CHOICES_MOST];
     size_t offset[FH_ASK_CHOICES_MOST]; /* bytes of the text before the tokens that are told next */
 } text_api;
@@ -83,7 +85,7 @@ static void put_chances(fh_ask *a, uint32_t choice) {
 static void put_choice(fh_ask *a, uint32_t choice, fh_str text, const char *why) {
     text_api *p = a->api;
     fh_json_put_object(&p->w);
-    fh_put_u64(&p->w, "index", choice);
+    fh_put_u64(&p->w, "index", p->n_before + choice);
     fh_put_str(&p->w, "text", text);
     put_chances(a, choice);
     fh_json_put_key(&p->w, "finish_reason");
@@ -100,9 +102,24 @@ static void open_answer(fh_ask *a) {
     fh_put_array(&p->w, "choices");
 }
 
+static bool set_prompt(fh_ask *a, const fh_json_node *n);
+
+/* On to the next prompt, if there is one. */
+static bool go_on(fh_ask *a) {
+    text_api *p = a->api;
+    if (!p->next || !set_prompt(a, p->next)) return false;
+    p->next = fh_json_after(p->list, p->next);
+    p->n_before += a->n_choice;
+    memset(p->told, 0, sizeof p->told);
+    memset(p->offset, 0, sizeof p->offset);
+    fh_ask_again(a);
+    return true;
+}
+
 static void reply_whole(fh_ask *a) {
     text_api *p = a->api;
-    open_answer(a);
+    if (!p->begun) open_answer(a);
+    p->begun = true;
     for (uint32_t i = 0; i < a->n_choice; i++) {
         fh_buf text;
         fh_buf_init(&text, FH_ASK_TEXT_MOST * 2);
@@ -111,6 +128,7 @@ static void reply_whole(fh_ask *a) {
         put_choice(a, i, fh_buf_str(&text), fh_openai_why(a->said[i].why));
         fh_buf_release(&text);
     }
+    if (go_on(a)) return;
     fh_json_put_end(&p->w);
     fh_json_put_key(&p->w, "usage");
     fh_openai_put_usage(a, &p->w);
@@ -131,6 +149,7 @@ static fh_consume send_chunk(fh_ask *a, uint32_t choice, fh_str text, const char
 
 static void send_last(fh_ask *a) {
     text_api *p = a->api;
+    if (go_on(a)) return;
     if (p->usage) {
         open_answer(a);
         fh_json_put_end(&p->w);
@@ -170,28 +189,35 @@ static fh_consume say(fh_ask *a, const fh_say *s) {
 
 /* ---- the request ---- */
 
-static void read_ids(fh_ask *a, fh_in *in, const fh_json_node *list) {
+/* A text, or token ids. */
+static bool set_prompt(fh_ask *a, const fh_json_node *n) {
     uint64_t id;
-    for (const fh_json_node *n = fh_json_first(list); n; n = fh_json_after(list, n)) {
-        if (fh_json_to_u64(n, &id) && id < UINT32_MAX) fh_ids_add(&a->ids, (uint32_t)id);
-        else fh_in_fail(in, "prompt", "'prompt' holds what is no token id");
+    fh_ids_clear(&a->ids);
+    a->prompt = FH_STR("");
+    if (fh_json_to_str(n, &a->prompt)) return true;
+    for (const fh_json_node *t = fh_json_first(n); t; t = fh_json_after(n, t)) {
+        if (!fh_json_to_u64(t, &id) || id >= UINT32_MAX) return false;
+        fh_ids_add(&a->ids, (uint32_t)id);
     }
+    return a->ids.len > 0 && a->ids.status == FH_OK;
 }
 
 static void read_prompt(fh_ask *a, fh_in *in) {
-    const fh_json_node *p = fh_in_get(in, "prompt"), *one = fh_json_first(p);
-    if (fh_json_to_str(p, &a->prompt)) return;
-    if (!fh_json_is(p, FH_JSON_ARRAY) || !one) {
-        fh_in_fail(in, "prompt", "'prompt' must be a text or an array of token ids");
-    } else if (fh_json_is(one, FH_JSON_NUMBER)) {
-        read_ids(a, in, p);
-    } else if (p->n_child > 1) {
-        fh_in_fail(in, "prompt", "'prompt' has %u entries: one a request is supported", p->n_child);
-    } else if (fh_json_is(one, FH_JSON_ARRAY)) {
-        read_ids(a, in, one);
-    } else if (!fh_json_to_str(one, &a->prompt)) {
-        fh_in_fail(in, "prompt", "'prompt' must be a text or an array of token ids");
+    text_api *p = a->api;
+    const fh_json_node *n = fh_in_get(in, "prompt"), *one = fh_json_first(n);
+    uint32_t most = fh_app_caps(a->call->app)->n_input;
+    bool several = fh_json_is(n, FH_JSON_ARRAY) && !fh_json_is(one, FH_JSON_NUMBER), ok = n && (one || !several);
+    if (several && n && n->n_child > most) {
+        fh_in_fail(in, "prompt", "'prompt' has %u entries, at most %u", n->n_child, most);
+        return;
     }
+    for (const fh_json_node *k = several && ok ? fh_json_after(n, one) : NULL; k && ok; k = fh_json_after(n, k))
+        ok = set_prompt(a, k);
+    if (!ok || !set_prompt(a, several ? one : n)) {
+        fh_in_fail(in, "prompt", "'prompt' must be a text, token ids, or an array of either");
+        return;
+    }
+    if (several) p->list = n, p->next = fh_json_after(n, one);
 }
 
 static void read_request(fh_ask *a, fh_in *in) {
@@ -204,6 +230,7 @@ static void read_request(fh_ask *a, fh_in *in) {
     if (!a->most_set) a->most = 16, a->most_set = true; /* as this route always had it */
     (void)fh_in_bool(in, "echo", &p->echo);
     if (fh_in_str(in, "suffix", &a->suffix) && a->suffix.len) {
+        if (p->next) fh_in_fail(in, "suffix", "'suffix' goes with one prompt");
         a->infill = true;
         a->prefix = a->prompt;
         a->prompt = FH_STR("");

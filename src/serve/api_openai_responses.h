@@ -1,7 +1,7 @@
 /* serve/api_openai_responses.h - what the two halves of /v1/responses share.
  * SPDX-License-Identifier: Apache-2.0
- * An answer is a list of items in the order in which the model wrote them. Answers are kept, within a ceiling, for
- * those who go on with previous_response_id; each owner sees its own only. */
+ * An answer is a list of items in the order in which the model wrote them. Answers are kept, within a ceiling, for who
+ * goes on with previous_response_id; each owner sees its own only. */
 #ifndef FH_SERVE_API_OPENAI_RESPONSES_H
 #define FH_SERVE_API_OPENAI_RESPONSES_H
 

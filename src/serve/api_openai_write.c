@@ -20,12 +20,13 @@ void fh_openai_put_usage(const fh_ask *a, fh_json_writer *w) {
     uint64_t reasoning = 0;
     for (uint32_t i = 0; i < a->n_choice; i++) reasoning += a->said[i].n_reasoning;
     fh_json_put_object(w);
-    fh_put_u64(w, "prompt_tokens", a->n_prompt);
-    fh_put_u64(w, "completion_tokens", a->n_new);
-    fh_put_u64(w, "total_tokens", (uint64_t)a->n_prompt + a->n_new);
+    uint64_t n_prompt = (uint64_t)a->before_prompt + a->n_prompt, n_new = (uint64_t)a->before_new + a->n_new;
+    fh_put_u64(w, "prompt_tokens", n_prompt);
+    fh_put_u64(w, "completion_tokens", n_new);
+    fh_put_u64(w, "total_tokens", n_prompt + n_new);
     fh_json_put_key(w, "prompt_tokens_details");
     fh_json_put_object(w);
-    fh_put_u64(w, "cached_tokens", a->n_cached);
+    fh_put_u64(w, "cached_tokens", (uint64_t)a->before_cached + a->n_cached);
     fh_json_put_end(w);
     fh_json_put_key(w, "completion_tokens_details");
     fh_json_put_object(w);

@@ -1,9 +1,8 @@
 /* serve/chat.c - the life of an ask: made by a handler, run, ended by the scheduler or by the client's leaving.
  * SPDX-License-Identifier: Apache-2.0
  * Two hold it: the run, until the scheduler lets go of everything that was lent to it, and the exchange's closing,
- * which
- * may come on the server's thread at any time and only cancels. The lock guards the ticket between them; it is held
- * while submitting, so that events find the ticket. */
+ * which may come on the server's thread at any time and only cancels. The lock guards the ticket between them; it is
+ * held while submitting, so that events find the ticket. */
 #include "serve/chat.h"
 
 #include <sys/random.h>
@@ -68,11 +67,16 @@ static void free_said(fh_said *s) {
     fh_reply_free(s->reply);
 }
 
+static void free_answers(fh_ask *a) {
+    for (uint32_t i = 0; a->said && i < a->n_choice; i++) free_said(&a->said[i]);
+    fh_free(a->said);
+    a->said = NULL;
+}
+
 void fh_ask_free(fh_ask *a) {
     if (!a) return;
     if (a->free_api) a->free_api(a->api);
-    for (uint32_t i = 0; a->said && i < a->n_choice; i++) free_said(&a->said[i]);
-    fh_free(a->said);
+    free_answers(a);
     fh_grammar_free(a->grammar);
     fh_sampler_steps_release(&a->chain);
     fh_json_free(a->tools_doc);
@@ -90,10 +94,19 @@ static void unref(fh_ask *a) {
     if (atomic_fetch_sub(&a->refs, 1) == 1) fh_ask_free(a);
 }
 
+static void resubmit(void *ctx);
+
+void fh_ask_again(fh_ask *a) { a->again = true; }
+
 /* The run is over: what was lent goes back. The exchange is let go last, since the call ends with it. */
 static void retire(void *ctx) {
     fh_ask *a = ctx;
     fh_exchange *x = a->call->x;
+    if (a->again) {
+        a->again = false;
+        fh_app_defer(a->call->app, resubmit, a);
+        return;
+    }
     if (a->r) fh_app_release(a->call->app, a->r);
     a->r = NULL;
     unref(a);
@@ -296,15 +309,44 @@ static void submit(fh_ask *a) {
     uint32_t retry = 0, first = fh_model_spec(a->r->model)->decoder_start;
     if (!a->has_seed && getrandom(&a->seed, sizeof a->seed, 0) < 0) a->seed = fh_clock_ns();
     fill_request(a, &q, &first);
-    fh_exchange_on_room(a->call->x, on_room, a);
+    if (!fh_exchange_has_begun(a->call->x)) fh_exchange_on_room(a->call->x, on_room, a);
     pthread_mutex_lock(&a->lock);
     fh_status s = a->gone ? fh_fail(&err, FH_ERR_CANCELLED, "the client is gone")
                           : fh_scheduler_submit(a->r->scheduler, &q, &a->ticket, &retry, &err);
     bool gone = a->gone;
     pthread_mutex_unlock(&a->lock);
     if (s == FH_OK) return;
-    if (s == FH_ERR_LIMIT && retry) fh_call_fail_busy(a->call, false, retry, err.message);
+    if (fh_exchange_has_begun(a->call->x)) a->say(a, &(fh_say){.kind = FH_SAY_FAILED, .err = &err});
+    else if (s == FH_ERR_LIMIT && retry) fh_call_fail_busy(a->call, false, retry, err.message);
     else if (s == FH_ERR_CANCELLED && !gone) fh_call_fail_busy(a->call, true, 5000, err.message);
+    else fh_call_fail_err(a->call, &err);
+    retire(a);
+}
+
+/* The next prompt of a request that has several. */
+static void resubmit(void *ctx) {
+    fh_ask *a = ctx;
+    fh_buf text;
+    fh_err err = {0};
+    free_answers(a);
+    fh_ids_clear(&a->tokens);
+    a->before_prompt += a->n_prompt;
+    a->before_cached += a->n_cached;
+    a->before_new += a->n_new;
+    a->n_ended = 0;
+    fh_buf_init(&text, 2 * FH_ASK_TEXT_MOST);
+    fh_status s = fh_ask_make_prompt(a, &text, &err);
+    fh_buf_release(&text);
+    if (s == FH_OK) s = fh_ask_make_said(a, &err);
+    if (s == FH_OK && a->n_prompt == 0) s = fh_fail(&err, FH_ERR_USAGE, "a prompt holds no token");
+    if (s == FH_OK && a->n_prompt >= a->r->n_context)
+        s = fh_fail(&err, FH_ERR_USAGE, "a prompt has %u tokens, the context of '%s' is %u: nothing was cut",
+                    a->n_prompt, a->r->name, a->r->n_context);
+    if (s == FH_OK) {
+        submit(a);
+        return;
+    }
+    if (fh_exchange_has_begun(a->call->x)) a->say(a, &(fh_say){.kind = FH_SAY_FAILED, .err = &err});
     else fh_call_fail_err(a->call, &err);
     retire(a);
 }

@@ -152,7 +152,8 @@ struct fh_ask {
     fh_ticket *ticket;
     bool no_calls;
     pthread_mutex_t lock;
-    bool over, gone, retired;
+    bool over, gone, again;
+    uint32_t before_prompt, before_cached, before_new; /* of the runs before this one */
     atomic_uint refs;
     fh_consume next;
 };
@@ -165,6 +166,9 @@ void fh_ask_run(fh_ask *a);
 /* Only renders: the prompt and its tokens go to fn, with the ask, on a worker thread; NULL is never told. */
 typedef void fh_ask_prompt_fn(fh_ask *a, fh_str prompt, const fh_ids *ids);
 void fh_ask_render(fh_ask *a, fh_ask_prompt_fn *fn);
+/* Within DONE: with what the API has changed of the ask (prompt, ids), once more; what was said is gone then, counts of
+ * tokens add up in before_*. */
+void fh_ask_again(fh_ask *a);
 /* Text that lives as long as the ask; {NULL, 0} out of memory. */
 fh_str fh_ask_keep(fh_ask *a, fh_str s);
 

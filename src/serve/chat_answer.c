@@ -192,9 +192,9 @@ static void take_numbers(fh_ask *a, const fh_event *e) {
     a->queued_ns = e->queued_ns;
     a->prompt_ns = e->prompt_ns;
     a->new_ns = e->new_ns;
-    u->n_prompt = a->n_prompt;
-    u->n_cached = e->n_cached;
-    u->n_new = e->n_new;
+    u->n_prompt = a->before_prompt + a->n_prompt;
+    u->n_cached = a->before_cached + e->n_cached;
+    u->n_new = a->before_new + e->n_new;
     u->queued_ns = e->queued_ns;
     u->prompt_ns = e->prompt_ns;
     u->new_ns = e->new_ns;
@@ -236,7 +236,7 @@ fh_consume fh_ask_on_event(void *ctx, const fh_event *e) {
     switch (e->kind) {
     case FH_EVENT_START:
         a->begun = true;
-        fh_ask_set_headers(a);
+        if (!fh_exchange_has_begun(a->call->x)) fh_ask_set_headers(a);
         tell(a, &(fh_say){.kind = FH_SAY_START});
         break;
     case FH_EVENT_TOKEN: s = a->over ? FH_OK : take_token(a, e, &err); break;

@@ -1,7 +1,7 @@
 /* serve/chat_embed.h - texts to vectors and pairs to scores, for all APIs.
  * SPDX-License-Identifier: Apache-2.0
- * As with fh_ask: a handler makes one, fills it in and runs it; `done` writes the answer, on a thread of this file's
- * own, where computing waits for the model without holding up those who read requests. Texts are never cut: one that is
+ * As with fh_ask: a handler makes one, fills it in and runs it; `done` writes the answer, on a thread of its own,
+ * where computing waits for the model without holding up those who read requests. Texts are never cut: one that is
  * longer than the model takes is refused, unless `cut` says that the client wants it cut. */
 #ifndef FH_SERVE_CHAT_EMBED_H
 #define FH_SERVE_CHAT_EMBED_H

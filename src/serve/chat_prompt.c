@@ -1,8 +1,7 @@
 /* serve/chat_prompt.c - messages and tools to a prompt, a prompt to tokens.
  * SPDX-License-Identifier: Apache-2.0
  * T23: what messages spell never becomes a control token. Where the request's texts spell one, it is put between two
- * noncharacters before the template sees it; in the prompt what stands between such a pair is encoded as plain text,
- * and
+ * noncharacters before the template sees it; in the prompt what stands between such a pair becomes plain text, and
  * the rest, which the template wrote, with control tokens. A template that lets the pair come apart or escapes it gets
  * no answer rather than a doubtful one. */
 #include "base/clock.h"

@@ -1,5 +1,6 @@
 """tests/api/server.py - what the API tests share: a server with models of random weights, one of them with a template
 that offers tools and opens reasoning, and the count of checks."""
+
 import json
 import os
 import pathlib
@@ -13,16 +14,17 @@ import urllib.request
 
 TEMPLATE = (
     "{{ bos_token }}{% if tools %}{{ '<|start|>system\\nTools:\\n' }}{% for t in tools %}{{ t | tojson }}{{ '\\n' }}"
-    "{% endfor %}{{ 'Call: <tool_call>\\n{\"name\": ..., \"arguments\": ...}\\n</tool_call><|end|>\\n' }}{% endif %}"
+    '{% endfor %}{{ \'Call: <tool_call>\\n{"name": ..., "arguments": ...}\\n</tool_call><|end|>\\n\' }}{% endif %}'
     "{% for m in messages %}{% if m.role == 'tool' %}"
     "{{ '<|start|>user\\n<tool_response>\\n' + m.content + '\\n</tool_response><|end|>\\n' }}"
     "{% elif m.role == 'assistant' %}{{ '<|start|>assistant\\n' }}{% if m.reasoning_content %}"
     "{{ '<think>\\n' + m.reasoning_content + '\\n</think>\\n\\n' }}{% endif %}{{ m.content }}{% if m.tool_calls %}"
-    "{% for c in m.tool_calls %}{{ '\\n<tool_call>\\n{\"name\": \"' + c.function.name + '\", \"arguments\": ' }}"
+    '{% for c in m.tool_calls %}{{ \'\\n<tool_call>\\n{"name": "\' + c.function.name + \'", "arguments": \' }}'
     "{{ c.function.arguments | tojson }}{{ '}\\n</tool_call>' }}{% endfor %}{% endif %}{{ '<|end|>\\n' }}{% else %}"
     "{{ '<|start|>' + m.role + '\\n' + m.content + '<|end|>\\n' }}{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|start|>assistant\\n' }}{% if enable_thinking is defined and enable_thinking %}"
-    "{{ '<think>\\n' }}{% endif %}{% endif %}")
+    "{{ '<think>\\n' }}{% endif %}{% endif %}"
+)
 
 
 class Count:
@@ -67,9 +69,13 @@ class Server:
         config.write_text(json.dumps(data))
         models = [f"plain={plain}", f"tools={tools}", f"bert={golden / 'bert'}", f"rank={golden / 'bge-reranker'}"]
         self.log = open(os.path.join(self.home, "err.txt"), "w+")
-        self.p = subprocess.Popen([binary, "serve", *models, "--port", "0", "--threads", "2", *args],
-                                  stdout=subprocess.PIPE, stderr=self.log, text=True,
-                                  env={**os.environ, "FREEHOLD_HOME": self.home})
+        self.p = subprocess.Popen(
+            [binary, "serve", *models, "--port", "0", "--threads", "2", *args],
+            stdout=subprocess.PIPE,
+            stderr=self.log,
+            text=True,
+            env={**os.environ, "FREEHOLD_HOME": self.home},
+        )
         out = ""
         while "Ctrl-C" not in out:
             line = self.p.stdout.readline()
@@ -113,6 +119,10 @@ class Server:
             self.p.wait(20)
         except subprocess.TimeoutExpired:
             self.p.kill()
+        if self.p.returncode:
+            self.log.seek(0)
+            lines = [x for x in self.log.read().splitlines() if not x.startswith("info ")]
+            print("exit", self.p.returncode, "\n".join(lines[:60]))
         self.log.close()
         shutil.rmtree(self.home, ignore_errors=True)
         return self.p.returncode

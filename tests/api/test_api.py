@@ -41,7 +41,14 @@ def chat(s, **more):
 def openai_stream(s):
     ev = s.events(
         "/v1/chat/completions",
-        {"model": "plain", "messages": HELLO, "max_tokens": 5, "n": 2, "stream_options": {"include_usage": True}},
+        {
+            "model": "plain",
+            "messages": HELLO,
+            "max_tokens": 5,
+            "n": 2,
+            "ignore_eos": True,
+            "stream_options": {"include_usage": True},
+        },
     )
     check("openai: no event names", all(name is None for name, _ in ev))
     check("openai: [DONE] last", ev[-1][1] == "[DONE]")
@@ -73,14 +80,22 @@ def openai_stream(s):
     check("openai: tool_calls ends it", last[0]["finish_reason"] == "tool_calls")
     ev = s.events(
         "/v1/chat/completions",
-        {"model": "plain", "messages": HELLO, "max_tokens": 7, "temperature": 0, "logprobs": True, "top_logprobs": 2},
+        {
+            "model": "plain",
+            "messages": HELLO,
+            "max_tokens": 7,
+            "temperature": 0,
+            "ignore_eos": True,
+            "logprobs": True,
+            "top_logprobs": 2,
+        },
     )
     n = sum(len(c["logprobs"]["content"]) for _, d in ev[:-1] for c in d["choices"] if c["logprobs"])
     check("openai: chances of all tokens in a stream", n == 7, n)
 
 
 def openai_whole(s):
-    status, r = chat(s, logprobs=True)
+    status, r = chat(s, logprobs=True, ignore_eos=True)
     c = r["choices"][0]["logprobs"]["content"]
     check("openai: bytes of tokens", all(isinstance(x["bytes"], list) for x in c) and len(c) == 6)
     _, a = chat(s, seed=7, temperature=1.5)
@@ -113,6 +128,43 @@ def openai_whole(s):
     )
     used = json.loads(text)["freehold"]
     check("openai: provenance", used["truncated_tokens"] == 0 and used["context_limit"] > 0, used)
+
+
+def several_prompts(s):
+    alone = [
+        s.json(
+            "/v1/completions", {"model": "plain", "prompt": p, "max_tokens": 5, "temperature": 0, "ignore_eos": True}
+        )[1]
+        for p in ("one", "two", "three")
+    ]
+    want = [r["choices"][0]["text"] for r in alone]
+    body = {
+        "model": "plain",
+        "prompt": ["one", "two", "three"],
+        "max_tokens": 5,
+        "temperature": 0,
+        "ignore_eos": True,
+        "n": 2,
+    }
+    _, r = s.json("/v1/completions", body)
+    check("several prompts: numbered through", [c["index"] for c in r["choices"]] == list(range(6)), r)
+    check("several prompts: each its own", [c["text"] for c in r["choices"]] == [t for t in want for _ in (0, 1)], r)
+    check(
+        "several prompts: usage adds up",
+        r["usage"]["prompt_tokens"] == sum(a["usage"]["prompt_tokens"] for a in alone)
+        and r["usage"]["completion_tokens"] == 30,
+        r["usage"],
+    )
+    ev = s.events("/v1/completions", {**body, "stream_options": {"include_usage": True}})
+    text = [""] * 6
+    for _, d in ev[:-1]:
+        for c in d["choices"]:
+            text[c["index"]] += c["text"]
+    check(
+        "several prompts: streamed",
+        text == [t for t in want for _ in (0, 1)] and ev[-1][1] == "[DONE]" and sum(x[1] == "[DONE]" for x in ev) == 1,
+        text,
+    )
 
 
 def errors(s):
@@ -169,7 +221,7 @@ def errors(s):
         ("/v1/embeddings", {"model": "bert", "input": "x", "dimensions": 100000}, 400, "dimensions"),
         ("/v1/embeddings", {"model": "bert", "input": ["x"] * 5000}, 400, "input"),
         ("/v1/rerank", {"model": "bert", "query": "a", "documents": ["b"]}, 400, "reranker"),
-        ("/v1/completions", {"model": "plain", "prompt": ["a", "b"]}, 400, "prompt"),
+        ("/v1/completions", {"model": "plain", "prompt": ["a", 5]}, 400, "prompt"),
         ("/api/chat", {"model": "nothing", "messages": HELLO}, 404, "nothing"),
         (
             "/api/chat",
@@ -260,7 +312,13 @@ def anthropic_stream(s):
     )
     ev = s.events(
         "/v1/messages",
-        {"model": "tools", "max_tokens": 8, "messages": HELLO, "thinking": {"type": "enabled", "budget_tokens": 1024}},
+        {
+            "model": "tools",
+            "max_tokens": 8,
+            "messages": HELLO,
+            "temperature": 0,
+            "thinking": {"type": "enabled", "budget_tokens": 1024},
+        },
     )
     kinds = [d["delta"]["type"] for _, d in ev if d["type"] == "content_block_delta"]
     check(
@@ -301,7 +359,7 @@ def responses_stream(s):
     check("responses: arguments", deltas == ev[-3][1]["arguments"] and is_weather(deltas), deltas)
     item = ev[-1][1]["response"]["output"][0]
     check("responses: item", item["type"] == "function_call" and item["arguments"] == deltas and item["call_id"])
-    ev = s.events("/v1/responses", {"model": "plain", "input": "Hello", "max_output_tokens": 4})
+    ev = s.events("/v1/responses", {"model": "plain", "input": "Hello", "max_output_tokens": 4, "temperature": 0})
     names = [n for n, _ in ev]
     check(
         "responses: text in order",
@@ -361,7 +419,8 @@ def ollama(s):
         check(f"{path}: unknown option is named", head.get("X-Ignored-Fields") == "unheard", head)
         check(f"{path}: field", field in lines[0])
     _, r = s.json(
-        "/api/generate", {"model": "plain", "prompt": "Hello", "stream": False, "options": {"num_predict": 3}}
+        "/api/generate",
+        {"model": "plain", "prompt": "Hello", "stream": False, "options": {"num_predict": 3, "temperature": 0}},
     )
     check("ollama: context", len(r["context"]) == r["prompt_eval_count"] + 3, r)
     _, more = s.json(
@@ -394,7 +453,8 @@ def llama(s):
     _, r = s.json("/apply-template", {"model": "plain", "messages": HELLO})
     check("llama: template", "Hello" in r["prompt"], r)
     _, r = s.json(
-        "/completion", {"model": "plain", "prompt": "Hello", "n_predict": 5, "n_probs": 2, "return_tokens": True}
+        "/completion",
+        {"model": "plain", "prompt": "Hello", "n_predict": 5, "n_probs": 2, "ignore_eos": True, "return_tokens": True},
     )
     check(
         "llama: completion",
@@ -488,6 +548,7 @@ def main():
     for fn in (
         openai_stream,
         openai_whole,
+        several_prompts,
         errors,
         anthropic_stream,
         responses_stream,

@@ -5,6 +5,7 @@ can be checked on models of random weights.
 
 Closing line: N passed, N failed, N skipped.
 """
+
 import json
 import os
 import sys
@@ -14,11 +15,17 @@ from server import Count, Server
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # litellm would fetch it
 count = Count()
 check = count.check
-SCHEMA = {"type": "object", "properties": {"city": {"enum": ["Paris", "Rome"]}, "warm": {"type": "boolean"}},
-          "required": ["city", "warm"], "additionalProperties": False}
+SCHEMA = {
+    "type": "object",
+    "properties": {"city": {"enum": ["Paris", "Rome"]}, "warm": {"type": "boolean"}},
+    "required": ["city", "warm"],
+    "additionalProperties": False,
+}
 TOOL = {"type": "function", "function": {"name": "get_weather", "description": "of a city", "parameters": SCHEMA}}
-NOW = {"type": "function", "function": {"name": "now", "parameters": {"type": "object", "properties": {},
-                                                                      "additionalProperties": False}}}
+NOW = {
+    "type": "function",
+    "function": {"name": "now", "parameters": {"type": "object", "properties": {}, "additionalProperties": False}},
+}
 HELLO = [{"role": "user", "content": "Hello"}]
 
 
@@ -44,58 +51,139 @@ def test_openai(s):
     check("openai model", c.models.retrieve("tools").id == "tools")
     r = c.chat.completions.create(model="plain", messages=HELLO, max_tokens=12, temperature=0, seed=1)
     check("openai chat", r.usage.completion_tokens <= 12 and r.choices[0].finish_reason in ("stop", "length"), r)
-    parts = list(c.chat.completions.create(model="plain", messages=HELLO, max_tokens=12, temperature=0, seed=1,
-                                           stream=True, stream_options={"include_usage": True}))
+    parts = list(
+        c.chat.completions.create(
+            model="plain",
+            messages=HELLO,
+            max_tokens=12,
+            temperature=0,
+            seed=1,
+            stream=True,
+            stream_options={"include_usage": True},
+        )
+    )
     text = "".join(p.choices[0].delta.content or "" for p in parts if p.choices)
     check("openai stream equals whole", text == r.choices[0].message.content, (text, r.choices[0].message.content))
     check("openai stream usage", parts[-1].usage.completion_tokens == r.usage.completion_tokens, parts[-1])
-    r = c.chat.completions.create(model="tools", messages=HELLO, max_tokens=600, response_format={
-        "type": "json_schema", "json_schema": {"name": "w", "strict": True, "schema": SCHEMA}})
+    r = c.chat.completions.create(
+        model="tools",
+        messages=HELLO,
+        max_tokens=600,
+        response_format={"type": "json_schema", "json_schema": {"name": "w", "strict": True, "schema": SCHEMA}},
+    )
     check("openai json_schema", is_weather(r.choices[0].message.content), r)
-    r = c.chat.completions.create(model="tools", messages=HELLO, tools=[TOOL, NOW], max_tokens=800, tool_choice={
-        "type": "function", "function": {"name": "get_weather"}}, parallel_tool_calls=False)
+    r = c.chat.completions.create(
+        model="tools",
+        messages=HELLO,
+        tools=[TOOL, NOW],
+        max_tokens=800,
+        tool_choice={"type": "function", "function": {"name": "get_weather"}},
+        parallel_tool_calls=False,
+    )
     calls = r.choices[0].message.tool_calls
-    check("openai named tool", len(calls) == 1 and calls[0].function.name == "get_weather" and
-          is_weather(calls[0].function.arguments) and r.choices[0].finish_reason == "tool_calls", r)
-    r = c.chat.completions.create(model="tools", messages=HELLO, tools=[TOOL, NOW], max_tokens=1500,
-                                  tool_choice="required", seed=3, temperature=0.7, parallel_tool_calls=False)
+    check(
+        "openai named tool",
+        len(calls) == 1
+        and calls[0].function.name == "get_weather"
+        and is_weather(calls[0].function.arguments)
+        and r.choices[0].finish_reason == "tool_calls",
+        r,
+    )
+    r = c.chat.completions.create(
+        model="tools",
+        messages=HELLO,
+        tools=[TOOL, NOW],
+        max_tokens=1500,
+        tool_choice="required",
+        seed=3,
+        temperature=0.7,
+        parallel_tool_calls=False,
+    )
     check("openai required tool", r.choices[0].message.tool_calls[0].function.name in ("get_weather", "now"), r)
-    with c.chat.completions.stream(model="tools", messages=HELLO, tools=[TOOL], max_tokens=800,
-                                   tool_choice="required", parallel_tool_calls=False) as stream:
+    with c.chat.completions.stream(
+        model="tools", messages=HELLO, tools=[TOOL], max_tokens=800, tool_choice="required", parallel_tool_calls=False
+    ) as stream:
         final = stream.get_final_completion()
     call = final.choices[0].message.tool_calls[0]
     check("openai streamed tool", call.function.name == "get_weather" and is_weather(call.function.arguments), final)
     r = c.chat.completions.create(model="tools", messages=HELLO, tools=[TOOL], tool_choice="none", max_tokens=5)
     check("openai tool none", not r.choices[0].message.tool_calls)
-    r = c.chat.completions.create(model="tools", max_tokens=4, tools=[TOOL], messages=HELLO + [
-        {"role": "assistant", "content": None, "tool_calls": [{"id": "call_1", "type": "function", "function": {
-            "name": "get_weather", "arguments": "{\"city\":\"Rome\",\"warm\":true}"}}]},
-        {"role": "tool", "tool_call_id": "call_1", "content": "20 degrees"}])
+    r = c.chat.completions.create(
+        model="tools",
+        max_tokens=4,
+        tools=[TOOL],
+        messages=HELLO
+        + [
+            {
+                "role": "assistant",
+                "content": None,
+                "tool_calls": [
+                    {
+                        "id": "call_1",
+                        "type": "function",
+                        "function": {"name": "get_weather", "arguments": '{"city":"Rome","warm":true}'},
+                    }
+                ],
+            },
+            {"role": "tool", "tool_call_id": "call_1", "content": "20 degrees"},
+        ],
+    )
     check("openai tool result", r.usage.prompt_tokens > 50)
-    r = c.chat.completions.create(model="plain", messages=HELLO, max_tokens=6, logprobs=True, top_logprobs=3, n=2)
+    r = c.chat.completions.create(
+        model="plain", messages=HELLO, max_tokens=6, logprobs=True, top_logprobs=3, n=2, extra_body={"ignore_eos": True}
+    )
     ok = all(len(x.logprobs.content) >= 5 and len(x.logprobs.content[0].top_logprobs) == 3 for x in r.choices)
     check("openai logprobs, n", ok and len(r.choices) == 2, r)
     top = r.choices[0].logprobs.content[0].top_logprobs
     check("openai logprobs order", top[0].logprob >= top[1].logprob >= top[2].logprob)
-    r = c.completions.create(model="plain", prompt="Hello", max_tokens=6, logprobs=2, echo=True)
-    check("openai completions", r.choices[0].text.startswith("Hello") and
-          len(r.choices[0].logprobs.tokens) == 6, r)
+    r = c.completions.create(
+        model="plain", prompt="Hello", max_tokens=6, logprobs=2, echo=True, extra_body={"ignore_eos": True}
+    )
+    check("openai completions", r.choices[0].text.startswith("Hello") and len(r.choices[0].logprobs.tokens) == 6, r)
     one = c.embeddings.create(model="bert", input=["hello", "world"])  # asks for base64 by itself
     two = c.embeddings.create(model="bert", input=["hello", "world"], encoding_format="float")
-    check("openai embeddings", len(one.data) == 2 and all(
-        abs(a - b) < 1e-7 for x, y in zip(one.data, two.data) for a, b in zip(x.embedding, y.embedding)))
+    check(
+        "openai embeddings",
+        len(one.data) == 2
+        and all(abs(a - b) < 1e-7 for x, y in zip(one.data, two.data) for a, b in zip(x.embedding, y.embedding)),
+    )
     check("openai embedding length", abs(sum(a * a for a in one.data[0].embedding) - 1) < 1e-4)
     check("openai dimensions", len(c.embeddings.create(model="bert", input="x", dimensions=5).data[0].embedding) == 5)
     for name, error, ask in (
-            ("unknown model", openai.NotFoundError, {"model": "nothing", "messages": HELLO}),
-            ("wrong type", openai.BadRequestError, {"model": "plain", "messages": "Hello"}),
-            ("image", openai.BadRequestError, {"model": "plain", "messages": [{"role": "user", "content": [
-                {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}]}]}),
-            ("too long", openai.BadRequestError, {"model": "plain", "messages": [
-                {"role": "user", "content": "word " * 5000}]}),
-            ("schema", openai.BadRequestError, {"model": "plain", "messages": HELLO, "response_format": {
-                "type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object", "unheardOf": 1}}}}),
-            ("too many", openai.BadRequestError, {"model": "plain", "messages": HELLO, "n": 9999})):
+        ("unknown model", openai.NotFoundError, {"model": "nothing", "messages": HELLO}),
+        ("wrong type", openai.BadRequestError, {"model": "plain", "messages": "Hello"}),
+        (
+            "image",
+            openai.BadRequestError,
+            {
+                "model": "plain",
+                "messages": [
+                    {
+                        "role": "user",
+                        "content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}],
+                    }
+                ],
+            },
+        ),
+        (
+            "too long",
+            openai.BadRequestError,
+            {"model": "plain", "messages": [{"role": "user", "content": "word " * 5000}]},
+        ),
+        (
+            "schema",
+            openai.BadRequestError,
+            {
+                "model": "plain",
+                "messages": HELLO,
+                "response_format": {
+                    "type": "json_schema",
+                    "json_schema": {"name": "x", "schema": {"type": "object", "unheardOf": 1}},
+                },
+            },
+        ),
+        ("too many", openai.BadRequestError, {"model": "plain", "messages": HELLO, "n": 9999}),
+    ):
         try:
             c.chat.completions.create(**ask)
             check("openai " + name, False, "no error")
@@ -103,14 +191,24 @@ def test_openai(s):
             check("openai " + name, True)
     if not hasattr(c, "responses"):
         return
-    r = c.responses.create(model="tools", input="Hello", max_output_tokens=600, text={"format": {
-        "type": "json_schema", "name": "w", "schema": SCHEMA}})
+    r = c.responses.create(
+        model="tools",
+        input="Hello",
+        max_output_tokens=600,
+        text={"format": {"type": "json_schema", "name": "w", "schema": SCHEMA}},
+    )
     check("openai responses", is_weather(r.output_text) and r.status == "completed", r)
     again = c.responses.create(model="tools", input="And?", previous_response_id=r.id, max_output_tokens=4)
     check("openai responses goes on", again.usage.input_tokens > r.usage.input_tokens, again)
     check("openai responses retrieve", c.responses.retrieve(r.id).output_text == r.output_text)
-    with c.responses.stream(model="tools", input="Hello", max_output_tokens=800, tools=[
-            {"type": "function", **TOOL["function"]}], tool_choice="required", parallel_tool_calls=False) as stream:
+    with c.responses.stream(
+        model="tools",
+        input="Hello",
+        max_output_tokens=800,
+        tools=[{"type": "function", **TOOL["function"]}],
+        tool_choice="required",
+        parallel_tool_calls=False,
+    ) as stream:
         kinds = [e.type for e in stream]
         final = stream.get_final_response()
     call = [o for o in final.output if o.type == "function_call"]
@@ -125,23 +223,46 @@ def test_anthropic(s):
     tool = {"name": "get_weather", "description": "of a city", "input_schema": SCHEMA}
     r = c.messages.create(model="plain", max_tokens=8, messages=HELLO, system="Be brief")
     check("anthropic messages", r.role == "assistant" and r.usage.output_tokens <= 8, r)
-    r = c.messages.create(model="tools", max_tokens=800, messages=HELLO, tools=[tool], tool_choice={
-        "type": "tool", "name": "get_weather", "disable_parallel_tool_use": True})
+    r = c.messages.create(
+        model="tools",
+        max_tokens=800,
+        messages=HELLO,
+        tools=[tool],
+        tool_choice={"type": "tool", "name": "get_weather", "disable_parallel_tool_use": True},
+    )
     block = [b for b in r.content if b.type == "tool_use"][0]
     check("anthropic tool", is_weather(block.input) and r.stop_reason == "tool_use", r)
-    with c.messages.stream(model="tools", max_tokens=800, messages=HELLO, tools=[tool], tool_choice={
-            "type": "any", "disable_parallel_tool_use": True}) as stream:
+    with c.messages.stream(
+        model="tools",
+        max_tokens=800,
+        messages=HELLO,
+        tools=[tool],
+        tool_choice={"type": "any", "disable_parallel_tool_use": True},
+    ) as stream:
         kinds = [e.type for e in stream]
         final = stream.get_final_message()
     check("anthropic stream", kinds[0] == "message_start" and kinds[-1] == "message_stop", kinds)
     check("anthropic streamed tool", is_weather([b for b in final.content if b.type == "tool_use"][0].input), final)
-    r = c.messages.create(model="tools", max_tokens=4, tools=[tool], messages=HELLO + [
-        {"role": "assistant", "content": [{"type": "text", "text": "Let me look"}, {
-            "type": "tool_use", "id": block.id, "name": "get_weather", "input": block.input}]},
-        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": block.id, "content": "20 degrees"}]}])
+    r = c.messages.create(
+        model="tools",
+        max_tokens=4,
+        tools=[tool],
+        messages=HELLO
+        + [
+            {
+                "role": "assistant",
+                "content": [
+                    {"type": "text", "text": "Let me look"},
+                    {"type": "tool_use", "id": block.id, "name": "get_weather", "input": block.input},
+                ],
+            },
+            {"role": "user", "content": [{"type": "tool_result", "tool_use_id": block.id, "content": "20 degrees"}]},
+        ],
+    )
     check("anthropic tool result", r.usage.input_tokens + r.usage.cache_read_input_tokens > 50, r)
-    r = c.messages.create(model="tools", max_tokens=12, messages=HELLO, thinking={"type": "enabled",
-                                                                               "budget_tokens": 1024})
+    r = c.messages.create(
+        model="tools", max_tokens=12, messages=HELLO, thinking={"type": "enabled", "budget_tokens": 1024}
+    )
     check("anthropic thinking", r.content and r.content[0].type == "thinking", r)
     n = c.messages.count_tokens(model="plain", messages=HELLO).input_tokens
     r = c.messages.create(model="plain", max_tokens=1, messages=HELLO)
@@ -179,10 +300,13 @@ def test_ollama(s):
     check("ollama embeddings", all(abs(a - b) < 1e-6 for a, b in zip(old.embedding, e.embeddings[0])))
     r = c.generate("plain")
     check("ollama load", r.done and r.done_reason == "load", r)
-    for name, fn in (("pull", lambda: c.pull("x")), ("push", lambda: c.push("x")),
-                     ("delete without an admin's key", lambda: c.delete("plain")),
-                     ("copy without an admin's key", lambda: c.copy("plain", "copied")),
-                     ("unknown model", lambda: c.chat("nothing", HELLO))):
+    for name, fn in (
+        ("pull", lambda: c.pull("x")),
+        ("push", lambda: c.push("x")),
+        ("delete without an admin's key", lambda: c.delete("plain")),
+        ("copy without an admin's key", lambda: c.copy("plain", "copied")),
+        ("unknown model", lambda: c.chat("nothing", HELLO)),
+    ):
         try:
             fn()
             check("ollama " + name, False, "no error")
@@ -194,6 +318,7 @@ def test_langchain(s):
     if not client_of("langchain_openai"):
         return
     from langchain_openai import ChatOpenAI, OpenAIEmbeddings
+
     c = ChatOpenAI(base_url=s.url + "/v1", api_key="none", model="tools", max_tokens=800, max_retries=0)
     r = c.with_structured_output({"title": "weather", **SCHEMA}, method="json_schema").invoke("Hello")
     check("langchain json_schema", is_weather(r), r)
@@ -213,9 +338,16 @@ def test_litellm(s):
     for model, base in (("openai/tools", s.url + "/v1"), ("ollama_chat/tools", s.url)):
         r = litellm.completion(model=model, api_base=base, api_key="none", messages=HELLO, max_tokens=8)
         check("litellm " + model, r.usage.completion_tokens <= 8 and r.choices[0].finish_reason, r)
-    r = litellm.completion(model="openai/tools", api_base=s.url + "/v1", api_key="none", messages=HELLO,
-                           max_tokens=800, tools=[TOOL], parallel_tool_calls=False,
-                           tool_choice={"type": "function", "function": {"name": "get_weather"}})
+    r = litellm.completion(
+        model="openai/tools",
+        api_base=s.url + "/v1",
+        api_key="none",
+        messages=HELLO,
+        max_tokens=800,
+        tools=[TOOL],
+        parallel_tool_calls=False,
+        tool_choice={"type": "function", "function": {"name": "get_weather"}},
+    )
     check("litellm tools", is_weather(r.choices[0].message.tool_calls[0].function.arguments), r)
 
 
