@@ -115,6 +115,13 @@ static fh_cpu_run_fn *const FAST[FH_OP_COUNT] = {
     [FH_OP_MATMUL_HEADS] = fh_cpu_fast_product,
     [FH_OP_MATMUL_EXPERTS] = fh_cpu_fast_product,
     [FH_OP_ATTEND] = fh_cpu_fast_attend,
+    [FH_OP_NORM] = fh_cpu_fast_norm,
+    [FH_OP_ADD] = fh_cpu_fast_add,
+    [FH_OP_MAP] = fh_cpu_fast_map,
+    [FH_OP_GLU] = fh_cpu_fast_glu,
+    [FH_OP_ROPE] = fh_cpu_fast_rope,
+    [FH_OP_STORE] = fh_cpu_fast_store,
+    [FH_OP_CONV] = fh_cpu_fast_conv,
 };
 
 static bool writes_state(fh_op_kind k) { return k == FH_OP_STORE || k == FH_OP_CONV || k == FH_OP_DELTA; }

@@ -7,5 +7,7 @@
 #include "device/cpu_part.h"
 
 fh_cpu_run_fn fh_cpu_fast_attend; /* cpu_fast_attend.c */
+fh_cpu_run_fn fh_cpu_fast_norm, fh_cpu_fast_rope, fh_cpu_fast_add, fh_cpu_fast_map, fh_cpu_fast_glu, fh_cpu_fast_store,
+    fh_cpu_fast_conv; /* cpu_fast_row.c */
 
 #endif

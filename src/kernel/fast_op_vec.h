@@ -52,7 +52,7 @@ FH_INLINE fh_vec fh_vec_exp2(fh_vec x, bool rough) {
 
 /* e^x by two pieces of ln 2, for |x| up to 87; beyond that it stays there. */
 FH_INLINE fh_vec fh_vec_exp(fh_vec x) {
-    x = fh_vec_min(fh_vec_max(x, fh_vec_set(-87.0f)), fh_vec_set(88.0f));
+    x = fh_vec_min(fh_vec_set(88.0f), fh_vec_max(fh_vec_set(-87.0f), x)); /* in this order NaN stays */
     const fh_vec n = fh_vec_round(fh_vec_mul(x, fh_vec_set(0x1.715476p+0f)));
     fh_vec r = fh_vec_fma(n, fh_vec_set(-0x1.62e400p-1f), x);
     r = fh_vec_fma(n, fh_vec_set(-0x1.7f7d1cp-20f), r);
@@ -74,6 +74,20 @@ FH_INLINE fh_vec fh_vec_tanh(fh_vec x) {
     const fh_vec e = fh_vec_exp(fh_vec_add(x, x));
     const fh_vec l = fh_vec_sub(one, fh_vec_div(fh_vec_set(2.0f), fh_vec_add(e, one)));
     return fh_vec_pick_below(q, 0.04f, s, l);
+}
+
+/* (1 + erf(x / sqrt 2)) / 2 to 1e-7, by the rational approximation of Hastings (Abramowitz and Stegun 7.1.26). */
+FH_INLINE fh_vec fh_vec_normal_below(fh_vec x) {
+    const fh_vec one = fh_vec_set(1.0f), minus = fh_vec_sub(fh_vec_set(0.0f), x);
+    const fh_vec z = fh_vec_mul(fh_vec_max(x, minus), fh_vec_set(0.70710678f));
+    const fh_vec t = fh_vec_div(one, fh_vec_fma(fh_vec_set(0.3275911f), z, one));
+    fh_vec p = fh_vec_fma(fh_vec_set(1.061405429f), t, fh_vec_set(-1.453152027f));
+    p = fh_vec_fma(p, t, fh_vec_set(1.421413741f));
+    p = fh_vec_fma(p, t, fh_vec_set(-0.284496736f));
+    p = fh_vec_fma(p, t, fh_vec_set(0.254829592f));
+    const fh_vec e = fh_vec_exp(fh_vec_sub(fh_vec_set(0.0f), fh_vec_mul(z, z)));
+    const fh_vec tail = fh_vec_mul(fh_vec_set(0.5f), fh_vec_mul(fh_vec_mul(p, t), e));
+    return fh_vec_pick_below(x, 0.0f, tail, fh_vec_sub(one, tail));
 }
 
 /* Columns [c, c + FH_VEC) of a stored row as f32; c is a multiple of FH_VEC. Known types only, known when compiled. */

@@ -87,6 +87,17 @@ FH_INLINE fh_vec fh_vec_cut_bf16(fh_vec v) {
     return _mm256_castsi256_ps(_mm256_and_si256(u, _mm256_set1_epi32(-65536)));
 }
 
+/* Neighbours: each of four numbers twice; swapped; even lanes negated. */
+FH_INLINE fh_vec fh_vec_twice(const float *p) {
+    const __m256i each = _mm256_set_epi32(3, 3, 2, 2, 1, 1, 0, 0);
+    return _mm256_permutevar8x32_ps(_mm256_castps128_ps256(_mm_loadu_ps(p)), each);
+}
+FH_INLINE fh_vec fh_vec_swap(fh_vec v) { return _mm256_permute_ps(v, 0xb1); }
+FH_INLINE fh_vec fh_vec_minus_even(fh_vec v) {
+    return _mm256_xor_ps(v, _mm256_castsi256_ps(_mm256_set1_epi64x(0x80000000)));
+}
+FH_INLINE fh_vec fh_vec_root(fh_vec v) { return _mm256_sqrt_ps(v); }
+
 /* Rows become columns: lane j of r[i] goes to lane i of r[j]. */
 FH_INLINE void fh_vec_transpose(fh_vec r[8]) {
     __m256 u[8], t[8];

@@ -75,6 +75,17 @@ FH_INLINE fh_vec fh_vec_cut_bf16(fh_vec v) {
     return _mm512_castsi512_ps(_mm512_and_si512(u, _mm512_set1_epi32(-65536)));
 }
 
+/* Neighbours: each of eight numbers twice; swapped; even lanes negated. */
+FH_INLINE fh_vec fh_vec_twice(const float *p) {
+    const __m512i each = _mm512_set_epi32(7, 7, 6, 6, 5, 5, 4, 4, 3, 3, 2, 2, 1, 1, 0, 0);
+    return _mm512_permutexvar_ps(each, _mm512_castps256_ps512(_mm256_loadu_ps(p)));
+}
+FH_INLINE fh_vec fh_vec_swap(fh_vec v) { return _mm512_permute_ps(v, 0xb1); }
+FH_INLINE fh_vec fh_vec_minus_even(fh_vec v) {
+    return _mm512_xor_ps(v, _mm512_castsi512_ps(_mm512_set1_epi64(0x80000000)));
+}
+FH_INLINE fh_vec fh_vec_root(fh_vec v) { return _mm512_sqrt_ps(v); }
+
 /* Rows become columns: lane j of r[i] goes to lane i of r[j]. */
 FH_INLINE void fh_vec_transpose(fh_vec r[16]) {
     __m512d t[16];

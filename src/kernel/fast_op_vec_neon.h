@@ -76,6 +76,17 @@ FH_INLINE fh_vec fh_vec_cut_bf16(fh_vec v) {
     return vreinterpretq_f32_u32(vandq_u32(u, vdupq_n_u32(0xffff0000u)));
 }
 
+/* Neighbours: each of two numbers twice; swapped; even lanes negated. */
+FH_INLINE fh_vec fh_vec_twice(const float *p) {
+    const float32x2_t two = vld1_f32(p);
+    return vcombine_f32(vdup_lane_f32(two, 0), vdup_lane_f32(two, 1));
+}
+FH_INLINE fh_vec fh_vec_swap(fh_vec v) { return vrev64q_f32(v); }
+FH_INLINE fh_vec fh_vec_minus_even(fh_vec v) {
+    return vreinterpretq_f32_u32(veorq_u32(vreinterpretq_u32_f32(v), vreinterpretq_u32_u64(vdupq_n_u64(0x80000000))));
+}
+FH_INLINE fh_vec fh_vec_root(fh_vec v) { return vsqrtq_f32(v); }
+
 /* Rows become columns: lane j of r[i] goes to lane i of r[j]. */
 FH_INLINE void fh_vec_transpose(fh_vec r[4]) {
     const float32x4_t a = vtrn1q_f32(r[0], r[1]), b = vtrn2q_f32(r[0], r[1]);
