@@ -96,7 +96,9 @@ static void type_rows(const char *commit, const char *cpu, fh_dtype t, fh_cpu_le
     fh_product_init(&p, &matrix, level);
     double pack_s = 0;
     if (packed && fh_product_pack_bytes(&p) > 0) {
-        fh_product_set_packed(&p, aligned(fh_product_pack_bytes(&p)));
+        fh_panel_state *state = fh_alloc_zero(fh_product_all_panels(&p), 1);
+        if (state == NULL) exit(1);
+        fh_product_set_packed(&p, aligned(fh_product_pack_bytes(&p)), state);
         const uint64_t start = fh_clock_ns();
         while (fh_product_pack(&p, 64)) {
         }

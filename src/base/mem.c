@@ -5,6 +5,7 @@
 #include "base/mem.h"
 
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "base/fault.h"
 #include "base/num.h"
@@ -68,6 +69,18 @@ void *fh_alloc_zero(size_t n, size_t size) {
     size_t bytes;
     if (refused() || !product(n, size, &bytes)) return NULL;
     return count_in(calloc(1, bytes));
+}
+
+/* Without huge pages a stream of weights spends a third of its time on looking up addresses in a virtual machine. */
+void *fh_alloc_wide(size_t n, size_t size) {
+    const size_t line = 64, page = 4096, huge = (size_t)2 << 20;
+    size_t bytes;
+    void *p = NULL;
+    if (refused() || !product(n, size, &bytes)) return NULL;
+    const bool wide = bytes >= 2 * huge;
+    if (posix_memalign(&p, wide ? huge : line, bytes) != 0) return NULL;
+    if (wide) (void)madvise(p, bytes / page * page, MADV_HUGEPAGE);
+    return count_in(p);
 }
 
 void *fh_realloc(void *p, size_t n, size_t size) {

@@ -182,7 +182,7 @@ fh_status fh_exec_new(fh_exec **out, const fh_plan *plan, const fh_state_layout 
         goto out;
     }
     x->bytes = c.used;
-    x->block = fh_alloc((size_t)c.used + ALIGN, 1);
+    x->block = fh_alloc_wide((size_t)c.used + ALIGN, 1);
     if (x->block == NULL) {
         status = fh_fail_memory(err, (size_t)c.used + ALIGN);
         goto out;

@@ -12,7 +12,7 @@
 #include "kernel/ref_op_dot.h"
 
 enum {
-    FH_CPU_ENTRIES = 256,  /* rows of a product that share one pass over the weights */
+    FH_CPU_ENTRIES = 512,  /* rows of a product that share one pass over the weights */
     FH_CPU_PAIRS = 64,     /* tokens times heads that share decoded keys */
     FH_CPU_COLUMNS = 128,  /* of a transposed product at a time, */
     FH_CPU_ACROSS = 16,    /* for so many rows of input */

@@ -1,18 +1,21 @@
-/* device/prepared.c - see prepared.h. Owns one block of memory per packed matrix, and the packing thread.
+/* device/prepared.c - see prepared.h. Owns the memory of the packed forms, and the packing thread.
  * SPDX-License-Identifier: Apache-2.0
- * Invariant: a matrix that has no memory for its packed form is read from the file for good; nothing fails for that. */
+ * Invariant: where there is no memory for packed forms, the file is read for good; nothing fails for that. */
 #include "device/prepared.h"
 
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
-#include <sys/mman.h>
 
-enum { PANELS_AT_ONCE = 8, HUGE_FROM = 4 << 20 };
+#include "base/num.h"
+
+enum { PANELS_AT_ONCE = 8 };
 
 struct fh_prepared {
-    fh_product *product; /* [n] */
-    uint8_t **block;     /* [n] as allocated, or NULL */
+    fh_product *product;   /* [n] */
+    uint64_t *size;        /* [n] bytes of each packed form */
+    uint8_t *block;        /* of all, or NULL */
+    fh_panel_state *state; /* of all their panels */
     uint32_t n;
     uint64_t bytes;
     size_t scratch;
@@ -38,7 +41,7 @@ static bool shared_later(const fh_prepared *p, uint32_t i) {
 static void *pack_all(void *arg) {
     fh_prepared *p = arg;
     for (uint32_t i = 0; i < p->n && !atomic_load(&p->stop); i++) {
-        if (!p->block[i]) continue;
+        if (p->product[i].packed == NULL) continue;
         while (!atomic_load(&p->stop) && fh_product_pack(&p->product[i], PANELS_AT_ONCE)) {
         }
         if (!atomic_load(&p->stop) && !shared_later(p, i)) drop_file(p, p->product[i].matrix);
@@ -47,19 +50,27 @@ static void *pack_all(void *arg) {
     return NULL;
 }
 
-static void give_memory(fh_prepared *p, uint32_t i) {
-    uint64_t n = fh_product_pack_bytes(&p->product[i]);
-    if (n == 0 || n > SIZE_MAX - 2 * FH_PRODUCT_ALIGN) return;
-    uint8_t *block = fh_alloc((size_t)n + FH_PRODUCT_ALIGN, 1);
-    if (!block) return;
-    uint8_t *at = block + (FH_PRODUCT_ALIGN - (uintptr_t)block % FH_PRODUCT_ALIGN) % FH_PRODUCT_ALIGN;
-    if (n >= HUGE_FROM) {
-        uint8_t *page = at + (4096 - (uintptr_t)at % 4096) % 4096;
-        (void)madvise(page, (size_t)(n - 4096) / 4096 * 4096, MADV_HUGEPAGE);
+/* All packed forms lie in one block: a model has many small matrices, and only large blocks get huge pages. */
+static void give_memory(fh_prepared *p) {
+    uint64_t sum = 0, panels = 0;
+    for (uint32_t i = 0; i < p->n; i++) {
+        const uint64_t n = fh_product_pack_bytes(&p->product[i]);
+        if (!fh_align_up(n, FH_PRODUCT_ALIGN, &p->size[i]) || !fh_add_u64(sum, p->size[i], &sum)) return;
+        if (n > 0) panels += fh_product_all_panels(&p->product[i]);
     }
-    p->block[i] = block;
-    p->bytes += n;
-    fh_product_set_packed(&p->product[i], at);
+    if (sum == 0) return;
+    p->block = fh_alloc_wide((size_t)sum, 1);
+    p->state = fh_alloc_zero((size_t)panels, sizeof *p->state);
+    if (!p->block || !p->state) return;
+    uint8_t *at = p->block;
+    fh_panel_state *state = p->state;
+    for (uint32_t i = 0; i < p->n; i++) {
+        if (p->size[i] == 0) continue;
+        fh_product_set_packed(&p->product[i], at, state);
+        at += p->size[i];
+        state += fh_product_all_panels(&p->product[i]);
+    }
+    p->bytes = sum;
 }
 
 fh_status fh_prepared_new(fh_prepared **out, const fh_plan *tables, const fh_prepared_options *opt, fh_err *err) {
@@ -68,8 +79,8 @@ fh_status fh_prepared_new(fh_prepared **out, const fh_plan *tables, const fh_pre
     p->n = tables->n_matrix;
     p->opt = *opt;
     p->product = fh_alloc_zero(p->n, sizeof *p->product);
-    p->block = fh_alloc_zero(p->n, sizeof *p->block);
-    if (!p->product || !p->block) {
+    p->size = fh_alloc_zero(p->n, sizeof *p->size);
+    if (!p->product || !p->size) {
         fh_prepared_free(p);
         return fh_fail_memory(err, tables->n_matrix * sizeof *p->product);
     }
@@ -77,8 +88,8 @@ fh_status fh_prepared_new(fh_prepared **out, const fh_plan *tables, const fh_pre
         fh_product_init(&p->product[i], &tables->matrix[i], fh_cpu_best_level());
         size_t scratch = fh_product_scratch_bytes(&p->product[i]);
         p->scratch = FH_MAX(p->scratch, scratch);
-        if (!opt->in_place) give_memory(p, i);
     }
+    if (!opt->in_place) give_memory(p);
     p->started = p->bytes > 0 && pthread_create(&p->thread, NULL, pack_all, p) == 0;
     if (!p->started) atomic_store(&p->over, true);
     *out = p;
@@ -89,8 +100,9 @@ void fh_prepared_free(fh_prepared *p) {
     if (!p) return;
     atomic_store(&p->stop, true);
     if (p->started) pthread_join(p->thread, NULL);
-    for (uint32_t i = 0; p->block && i < p->n; i++) fh_free(p->block[i]);
     fh_free(p->block);
+    fh_free(p->state);
+    fh_free(p->size);
     fh_free(p->product);
     fh_free(p);
 }

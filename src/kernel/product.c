@@ -4,7 +4,7 @@
  * into the first-level cache and meets all inputs of the batch there; their chunk and the group's results stay in the
  * second-level cache. Few inputs go panel by panel, to read memory in one stream. What a chunk, a group, a batch or a
  * tile is cannot be seen in a result: every element adds up its blocks in order, in acc where a chunk ends.
- * Threads: tables are made under pthread_once; a product is only read while it runs, but for n_packed. */
+ * Threads: tables are made under pthread_once; a product is only read while it runs, but for panels' states. */
 #include "kernel/product.h"
 
 #include <pthread.h>
@@ -23,8 +23,12 @@ enum {
     FEW = 16,        /* inputs that do not pay for groups and larger chunks */
     CHUNK_UNITS = 2, /* of 256 columns: 16 KB of bytes and their scales; of bf16 one unit is as much */
     CHUNK = CHUNK_UNITS * FH_UNIT,
-    GATHER_BYTES = 1 << 20 /* for bf16 inputs that do not lie at equal distances */
+    GATHER_BYTES = 1 << 20, /* for bf16 inputs that do not lie at equal distances */
+    PACKS_FROM = 32         /* inputs of a product that packs the panels it meets */
 };
+
+/* Of a panel's packed form. Whoever claims it makes it. */
+enum { NONE, CLAIMED, READY };
 
 /* ---- tables ---- */
 static fh_product_table tables[FH_CPU_LEVEL_COUNT];
@@ -261,11 +265,34 @@ typedef struct walk {
     float *acc;
 } walk;
 
+/* One panel of all matrices together, whose claim the caller has. */
+static void pack_panel(const fh_product *p, uint64_t number) {
+    const uint64_t panels = fh_product_panels(p), units = fh_ceil_div(p->matrix->in, FH_UNIT);
+    uint8_t *to = p->packed + number * panel_bytes(p);
+    for (uint64_t u = 0; u < units; u++) {
+        for (uint64_t h = 0; h < 2; h++) {
+            pack_unit(p, (uint32_t)(number / panels), number % panels * FH_PRODUCT_PANEL + h * FH_HALF, u, to);
+            to += fh_unit_bytes(p->kind, unit_blocks(p, u));
+        }
+    }
+    atomic_store_explicit(&p->state[number].is, READY, memory_order_release);
+}
+
+static bool claim(const fh_product *p, uint64_t number) {
+    uint8_t none = NONE;
+    return atomic_compare_exchange_strong(&p->state[number].is, &none, CLAIMED);
+}
+
+/* NULL: it is to be read from the file, since another is just packing it, or few inputs do not pay for packing. */
 static const uint8_t *packed_panel(const walk *w) {
-    const uint64_t number = w->a->mat * fh_product_panels(w->p) + w->panel;
-    if (w->p->packed == NULL) return NULL;
-    if (atomic_load_explicit(&w->p->n_packed, memory_order_acquire) <= number) return NULL;
-    return w->p->packed + number * panel_bytes(w->p);
+    const fh_product *p = w->p;
+    if (p->packed == NULL) return NULL;
+    const uint64_t number = w->a->mat * fh_product_panels(p) + w->panel;
+    if (atomic_load_explicit(&p->state[number].is, memory_order_acquire) != READY) {
+        if (w->a->n < PACKS_FROM || !claim(p, number)) return NULL;
+        pack_panel(p, number);
+    }
+    return p->packed + number * panel_bytes(p);
 }
 
 static void expand(const walk *w, fh_expand_fn *const *table) {
@@ -473,25 +500,22 @@ uint64_t fh_product_pack_bytes(const fh_product *p) {
     return p->matrix->n_mat * fh_product_panels(p) * panel_bytes(p);
 }
 
-void fh_product_set_packed(fh_product *p, uint8_t *mem) {
+uint64_t fh_product_all_panels(const fh_product *p) { return p->matrix->n_mat * fh_product_panels(p); }
+
+void fh_product_set_packed(fh_product *p, uint8_t *mem, fh_panel_state *state) {
     FH_REQUIRE(p->kind != NULL && (uintptr_t)mem % FH_PRODUCT_ALIGN == 0);
     p->packed = mem;
+    p->state = state;
 }
 
 bool fh_product_pack(fh_product *p, uint64_t n) {
-    const uint64_t panels = fh_product_panels(p), all = p->matrix->n_mat * panels;
-    const uint64_t units = fh_ceil_div(p->matrix->in, FH_UNIT);
-    uint64_t at = atomic_load_explicit(&p->n_packed, memory_order_relaxed);
+    const uint64_t all = fh_product_all_panels(p);
     FH_REQUIRE(p->packed != NULL);
-    for (; n > 0 && at < all; n--) {
-        uint8_t *to = p->packed + at * panel_bytes(p);
-        for (uint64_t u = 0; u < units; u++) {
-            for (uint64_t h = 0; h < 2; h++) {
-                pack_unit(p, (uint32_t)(at / panels), at % panels * FH_PRODUCT_PANEL + h * FH_HALF, u, to);
-                to += fh_unit_bytes(p->kind, unit_blocks(p, u));
-            }
-        }
-        atomic_store_explicit(&p->n_packed, ++at, memory_order_release);
+    while (n > 0 && p->next < all) {
+        const uint64_t at = p->next++;
+        if (!claim(p, at)) continue;
+        pack_panel(p, at);
+        n--;
     }
-    return at < all;
+    return p->next < all;
 }

@@ -27,14 +27,20 @@
 /* What inputs look like. Every product takes F32; I8 needs whole blocks of 32. */
 typedef enum fh_product_form { FH_FORM_F32, FH_FORM_I8, FH_FORM_BF16, FH_FORM_COUNT } fh_product_form;
 
+/* Whether a panel's packed form is there; zero: nobody has begun it. */
+typedef struct fh_panel_state {
+    _Atomic uint8_t is;
+} fh_panel_state;
+
 typedef struct fh_product {
     const fh_matrix *matrix;
     const struct fh_product_table *table; /* the kernels of a level */
     const struct fh_panel_kind *kind;     /* how the weights become panels of codes; NULL: */
     fh_dtype plain;                       /* F32, F16 or BF16 rows as they are stored; F32 for what is decoded first: */
     bool decoded;
-    uint8_t *packed;           /* [fh_product_pack_bytes], or NULL; the caller's */
-    _Atomic uint64_t n_packed; /* panels that are ready; they are made in order */
+    uint8_t *packed;       /* [fh_product_pack_bytes], or NULL; the caller's */
+    fh_panel_state *state; /* of every panel, with packed */
+    uint64_t next;         /* panels before this one are packed, or being packed */
 } fh_product;
 
 /* Borrows the matrix. Nothing above `level` is used (fh_cpu_best_level() for what this CPU proved). */
@@ -72,10 +78,12 @@ void fh_product_run(const fh_product *p, const fh_product_args *a,
 
 /* ---- packing ---- */
 uint64_t fh_product_pack_bytes(const fh_product *p); /* 0: this matrix is read from the file for good */
-/* Gives memory (aligned; best in huge pages) to be filled by the calls of fh_product_pack. Before steps start. */
-void fh_product_set_packed(fh_product *p, uint8_t *mem);
+/* Gives memory (aligned; best in huge pages) to be filled, and zeros [fh_product_all_panels], a state for each panel.
+ * Before steps start. A product of many inputs packs what it meets unpacked: it has to do that work in any case. */
+void fh_product_set_packed(fh_product *p, uint8_t *mem, fh_panel_state *state);
+uint64_t fh_product_all_panels(const fh_product *p); /* of all matrices together */
 /* Packs the next n panels at most, counted through all matrices; false when none is left. One caller at a time, while
- * others run products. When it has returned false, no product reads the file any more: its pages can be dropped. */
+ * others run products. When it has returned false, no product that begins then reads the file: its pages can go. */
 bool fh_product_pack(fh_product *p, uint64_t n);
 
 #endif

@@ -2,8 +2,11 @@
  * shapes with tails, canaries round outputs, and what the header says cannot be seen in a result.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
+#include <sched.h>
+#include <stdatomic.h>
 
 #include "base/mem.h"
+#include "base/pool.h"
 #include "base/rng.h"
 #include "kernel/decode.h"
 #include "kernel/product.h"
@@ -242,18 +245,23 @@ TEST(product, every_type_and_level_against_the_decoded_truth) {
     }
 }
 
+/* Where weights come from: the file; packed forms that were made before, or are made as products meet them. */
+typedef enum source { FROM_FILE, PACKED, PACKED_AS_MET } source;
+
 /* Bits of one level's results, for the same weights and inputs. */
-static void results(const bench *b, fh_cpu_level level, fh_product_form form, size_t n, size_t split, bool packed,
+static void results(const bench *b, fh_cpu_level level, fh_product_form form, size_t n, size_t split, source from,
                     float *out) {
     fh_product p;
     run r;
     void *block = NULL;
+    static fh_panel_state state[2 * MAX_OUT];
     const uint64_t rows = b->matrix.out;
     fh_product_init(&p, &b->matrix, level);
-    if (packed) {
-        fh_product_set_packed(&p, aligned(&block, fh_product_pack_bytes(&p)));
-        while (fh_product_pack(&p, 1)) {
-        }
+    if (from != FROM_FILE) {
+        memset(state, 0, sizeof state);
+        fh_product_set_packed(&p, aligned(&block, fh_product_pack_bytes(&p)), state);
+    }
+    while (from == PACKED && fh_product_pack(&p, 1)) {
     }
     run_make(&r, b, &p, form, n, false);
     for (size_t i = 0; i < n; i += split) {
@@ -282,14 +290,15 @@ TEST(product, int8_and_f32_results_are_the_same_bits_on_every_level_and_in_every
             fh_product p;
             fh_product_init(&p, &b.matrix, FH_CPU_LEVEL_REF);
             if (f == FH_FORM_BF16 || !fh_product_takes(&p, (fh_product_form)f)) continue;
-            results(&b, FH_CPU_LEVEL_REF, (fh_product_form)f, n, n, false, want);
+            results(&b, FH_CPU_LEVEL_REF, (fh_product_form)f, n, n, FROM_FILE, want);
             for (int l = 0; l < FH_CPU_LEVEL_COUNT; l++) {
                 static const size_t split[] = {1, 5, 13};
                 if (!level_usable((fh_cpu_level)l) || l == FH_CPU_LEVEL_REF) continue;
                 for (size_t s = 0; s < 2 * FH_COUNT(split); s++) {
                     const bool packed = s >= FH_COUNT(split);
                     if (packed && fh_product_pack_bytes(&p) == 0) continue;
-                    results(&b, (fh_cpu_level)l, (fh_product_form)f, n, split[s % FH_COUNT(split)], packed, got);
+                    results(&b, (fh_cpu_level)l, (fh_product_form)f, n, split[s % FH_COUNT(split)],
+                            packed ? PACKED : FROM_FILE, got);
                     for (size_t i = 0; i < n * out; i++) {
                         if (memcmp(&want[i], &got[i], sizeof(float)) != 0)
                             fh_test_fail(__FILE__, __LINE__, "%s level %s form %d split %zu element %zu: %.9g not %.9g",
@@ -314,14 +323,88 @@ TEST(product, bf16_results_do_not_depend_on_split_or_packing) {
             const size_t n = 37;
             make(&b, types[k], 2, 50, some_in(types[k], 4), k);
             fh_product_init(&p, &b.matrix, level[l]);
-            results(&b, level[l], FH_FORM_BF16, n, n, false, want);
+            results(&b, level[l], FH_FORM_BF16, n, n, FROM_FILE, want);
             for (size_t split = 1; split < n; split += 5) {
-                results(&b, level[l], FH_FORM_BF16, n, split, fh_product_pack_bytes(&p) > 0, got);
+                results(&b, level[l], FH_FORM_BF16, n, split, fh_product_pack_bytes(&p) > 0 ? PACKED : FROM_FILE, got);
                 CHECK(memcmp(want, got, n * 50 * sizeof(float)) == 0);
             }
             drop(&b);
         }
     }
+}
+
+TEST(product, many_inputs_pack_what_they_meet_and_give_the_same_bits) {
+    static float want[MAX_OUT * MAX_N], got[MAX_OUT * MAX_N];
+    for (size_t k = 0; k < FH_COUNT(types); k++) {
+        bench b;
+        const size_t n = 40;
+        make(&b, types[k], 2, 45, some_in(types[k], 4), k);
+        for (int l = 0; l < FH_CPU_LEVEL_COUNT; l++) {
+            if (!level_usable((fh_cpu_level)l)) continue;
+            fh_product p;
+            fh_product_init(&p, &b.matrix, (fh_cpu_level)l);
+            const fh_product_form form = fh_product_wants(&p, n);
+            if (fh_product_pack_bytes(&p) == 0) continue;
+            results(&b, (fh_cpu_level)l, form, n, n, FROM_FILE, want);
+            results(&b, (fh_cpu_level)l, form, n, n, PACKED_AS_MET, got);
+            CHECK(memcmp(want, got, n * 45 * sizeof(float)) == 0);
+            results(&b, (fh_cpu_level)l, form, n, 35, PACKED_AS_MET, got); /* the rest finds them packed */
+            CHECK(memcmp(want, got, n * 45 * sizeof(float)) == 0);
+        }
+        drop(&b);
+    }
+}
+
+typedef struct race {
+    const bench *b;
+    fh_product p;
+    const float *want;
+    atomic_bool same;
+} race;
+
+static void race_worker(void *ctx, int worker, int n_worker) {
+    race *c = ctx;
+    run r;
+    (void)n_worker;
+    if (worker == 0) {
+        while (fh_product_pack(&c->p, 1)) sched_yield();
+        return;
+    }
+    run_make(&r, c->b, &c->p, FH_FORM_I8, MAX_N, false);
+    for (int round = 0; round < 8; round++) {
+        const size_t n = round % 2 ? MAX_N : 3;
+        fh_product_args a = {.mat = 1, .p1 = fh_product_panels(&c->p), .form = FH_FORM_I8, .n = n, .x = r.x, .y = r.to};
+        fh_product_run(&c->p, &a, r.scratch);
+        for (size_t i = 0; i < n; i++) {
+            if (memcmp(r.to[i], c->want + i * c->b->matrix.out, c->b->matrix.out * sizeof(float)) != 0)
+                atomic_store(&c->same, false);
+        }
+    }
+    run_drop(&r);
+}
+
+TEST(product, packing_while_products_run_is_not_seen) {
+    static float want[MAX_OUT * MAX_N];
+    static fh_panel_state state[2 * MAX_OUT];
+    fh_pool *team = NULL;
+    fh_err err = {0};
+    CHECK(fh_pool_new(&team, &(fh_pool_options){.n_worker = 3}, &err) == FH_OK);
+    for (uint64_t round = 0; round < 20; round++) {
+        bench b;
+        void *block = NULL;
+        make(&b, FH_DTYPE_Q4_K, 2, 96, 512, round);
+        results(&b, fh_cpu_best_level(), FH_FORM_I8, MAX_N, MAX_N, FROM_FILE, want);
+        race c = {.b = &b, .want = want, .same = true};
+        fh_product_init(&c.p, &b.matrix, fh_cpu_best_level());
+        memset(state, 0, sizeof state);
+        fh_product_set_packed(&c.p, aligned(&block, fh_product_pack_bytes(&c.p)), state);
+        fh_pool_run(team, race_worker, &c);
+        CHECK(atomic_load(&c.same));
+        for (uint64_t i = 0; i < fh_product_all_panels(&c.p); i++) CHECK(atomic_load(&state[i].is) != 0);
+        fh_free(block);
+        drop(&b);
+    }
+    fh_pool_free(team);
 }
 
 TEST(product, forms_of_inputs_are_the_same_bits_on_every_level) {

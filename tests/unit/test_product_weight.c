@@ -85,7 +85,8 @@ static bool check_weight(const fh_weight *w, const char *where) {
             codes = true;
             fh_product q;
             fh_product_init(&q, &m, (fh_cpu_level)l);
-            fh_product_set_packed(&q, aligned(&a, fh_product_pack_bytes(&q)));
+            fh_product_set_packed(&q, aligned(&a, fh_product_pack_bytes(&q)),
+                                  fh_arena_alloc(&a, fh_product_all_panels(&q), 1));
             while (fh_product_pack(&q, 3)) {
             }
             (void)error_of(&q, form, n_mat - 1, x, v, &a, y + N * rows);
