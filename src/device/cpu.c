@@ -1,9 +1,10 @@
-/* device/cpu.c - the CPU's executor: owns all scratch, checks a batch, walks the ops.
+/* device/cpu.c - the CPU's executor: owns all scratch, checks a batch, walks the steps.
  * SPDX-License-Identifier: Apache-2.0
  * Refuses batches that break the ceilings, do not hang together, or name tokens and positions that no table has.
  * Invariants: (1) everything a step needs lies in one block, sized when the executor was made; a step allocates
  * nothing; (2) a failed check leaves state and values as they were. */
 #include "device/cpu_fast.h"
+#include "device/cpu_schedule.h"
 
 #include "base/clock.h"
 
@@ -64,6 +65,7 @@ static void carve_worker(carver *c, const fh_cpu_sizes *s, fh_cpu_worker *out) {
     w.route = carve_floats(c, s->route_floats);
     w.y = carve(c, s->form_bytes ? FH_CPU_ENTRIES : 0, sizeof *w.y);
     w.product = carve(c, s->product_bytes, 1);
+    w.gates = carve_floats(c, s->gate_floats);
     if (out != NULL) *out = w;
 }
 
@@ -79,6 +81,7 @@ static void carve_all(carver *c, fh_exec *x, const fh_cpu_sizes *s, uint64_t val
     x->angle = carve(c, p->n_rope, sizeof *x->angle);
     x->bucket = carve(c, p->n_op, sizeof *x->bucket);
     x->worker = carve(c, (uint64_t)n, sizeof *x->worker);
+    x->step = carve(c, 2 * (uint64_t)p->n_op, sizeof *x->step);
     for (uint32_t r = 0; r < p->n_rope; r++) {
         float *at = carve_floats(c, tokens * p->rope[r].n_rot);
         if (c->base != NULL) x->angle[r] = at;
@@ -166,6 +169,7 @@ fh_status fh_exec_new(fh_exec **out, const fh_plan *plan, const fh_state_layout 
     x->prepared = opt->prepared;
     if (x->prepared != NULL) {
         fh_cpu_size_forms(plan, &x->ceiling, &s);
+        if (!opt->keep_values) fh_cpu_size_gates(&s);
         s.product_bytes = fh_prepared_scratch_bytes(x->prepared);
     }
     for (uint32_t i = 0; i < plan->n_op; i++) {
@@ -193,6 +197,7 @@ fh_status fh_exec_new(fh_exec **out, const fh_plan *plan, const fh_state_layout 
     fill_buckets(x);
     find_ends(x);
     x->careful = fh_cpu_is_careful(plan);
+    x->n_step = fh_cpu_schedule(x, RUN, x->prepared != NULL ? FAST : NULL, !opt->keep_values, x->step);
 out:
     if (status == FH_OK) {
         *out = x;
@@ -320,15 +325,19 @@ static void walk(void *ctx, int worker, int n_worker) {
     }
     uint64_t before = x->profile && worker == 0 ? fh_clock_ns() : 0;
     w->form_of.value = FH_NO_VALUE;
-    for (uint32_t i = 0; i < x->n_run; i++) {
-        const fh_op *o = &x->plan->op[i];
-        fh_cpu_run_fn *fast = x->prepared != NULL ? FAST[o->kind] : NULL;
-        (fast != NULL ? fast : RUN[o->kind])(x, o, w);
-        fh_cpu_form_note(w, o);
-        fh_pool_barrier(x->pool);
+    for (uint32_t i = 0; i < x->n_step; i++) {
+        const fh_cpu_step *s = &x->step[i];
+        if (s->op + s->n_op > x->n_run) break;
+        if (s->wait == FH_WAIT_ALWAYS ||
+            (s->wait == FH_WAIT_UNLESS_ROWS &&
+             !fh_cpu_whole_rows(w, fh_value_rows(&x->plan->value[s->rows_of], &x->extent)))) {
+            fh_pool_barrier(x->pool);
+        }
+        s->run(x, &x->plan->op[s->op], w);
+        for (uint32_t k = 0; k < s->n_op; k++) fh_cpu_form_note(w, &x->plan->op[s->op + k]);
         if (!x->profile || worker != 0) continue;
         const uint64_t now = fh_clock_ns();
-        x->ns[i] += now - before;
+        x->ns[s->op + s->n_op - 1] += now - before;
         before = now;
     }
 }

@@ -21,7 +21,7 @@ void fh_cpu_fast_norm(fh_exec *x, const fh_op *o, fh_cpu_worker *w) {
         return;
     }
     uint64_t from, to;
-    fh_cpu_share(w, fh_cpu_rows(x, &in) * in.heads, &from, &to);
+    fh_cpu_share_rows(w, fh_cpu_rows(x, &in), in.heads, &from, &to);
     for (uint64_t u = from; u < to; u++) {
         const uint64_t i = u / in.heads, h = u % in.heads, at = a->per_head ? h * in.width : 0;
         const fh_batch_seq *seq = fh_cpu_seq_of(x, in.value, i);
@@ -42,7 +42,7 @@ void fh_cpu_fast_rope(fh_exec *x, const fh_op *o, fh_cpu_worker *w) {
     const uint64_t pairs = rope->n_rot / 2;
     const float *cos = x->angle[o->u.rope.rope], *sin = cos + x->ceiling.size[FH_DIM_TOKENS] * pairs;
     uint64_t from, to;
-    fh_cpu_share(w, fh_cpu_rows(x, &v) * v.heads, &from, &to);
+    fh_cpu_share_rows(w, fh_cpu_rows(x, &v), v.heads, &from, &to);
     for (uint64_t u = from; u < to; u++) {
         const uint64_t t = u / v.heads, h = u % v.heads;
         ops->rope(rope->layout, o->u.rope.inverse, cos + t * pairs, sin + t * pairs,
@@ -68,8 +68,8 @@ typedef struct unit {
     size_t n;
 } unit;
 
-static uint64_t count_units(const fh_exec *x, const fh_view *v) {
-    return fh_cpu_rows(x, v) * v->heads * fh_ceil_div(v->width, FH_CPU_PIECE);
+static void share_units(const fh_exec *x, const fh_view *v, const fh_cpu_worker *w, uint64_t *from, uint64_t *to) {
+    fh_cpu_share_rows(w, fh_cpu_rows(x, v), v->heads * fh_ceil_div(v->width, FH_CPU_PIECE), from, to);
 }
 
 static unit unit_at(const fh_view *v, uint64_t u) {
@@ -91,7 +91,7 @@ void fh_cpu_fast_add(fh_exec *x, const fh_op *o, fh_cpu_worker *w) {
         return;
     }
     uint64_t from, to;
-    fh_cpu_share(w, count_units(x, &v[2]), &from, &to);
+    share_units(x, &v[2], w, &from, &to);
     for (uint64_t i = from; i < to; i++) {
         const unit u = unit_at(&v[2], i);
         ops->add(place(x, &v[0], &u), o->u.add.scale, place(x, &v[1], &u), place(x, &v[2], &u), u.n);
@@ -107,7 +107,7 @@ void fh_cpu_fast_map(fh_exec *x, const fh_op *o, fh_cpu_worker *w) {
         return;
     }
     uint64_t from, to;
-    fh_cpu_share(w, count_units(x, &v[1]), &from, &to);
+    share_units(x, &v[1], w, &from, &to);
     for (uint64_t i = from; i < to; i++) {
         const unit u = unit_at(&v[1], i);
         float *y = place(x, &v[1], &u);
@@ -128,7 +128,7 @@ void fh_cpu_fast_glu(fh_exec *x, const fh_op *o, fh_cpu_worker *w) {
         return;
     }
     uint64_t from, to;
-    fh_cpu_share(w, count_units(x, &v[2]), &from, &to);
+    share_units(x, &v[2], w, &from, &to);
     for (uint64_t i = from; i < to; i++) {
         const unit u = unit_at(&v[2], i);
         const float *g = one_gate ? fh_cpu_row(x, &v[0], u.row) + u.head * v[0].stride : place(x, &v[0], &u);
@@ -154,7 +154,7 @@ void fh_cpu_fast_store(fh_exec *x, const fh_op *o, fh_cpu_worker *w) {
         return;
     }
     uint64_t from, to;
-    fh_cpu_share(w, (uint64_t)x->batch->n_token * s->heads, &from, &to);
+    fh_cpu_share_rows(w, x->batch->n_token, s->heads, &from, &to);
     for (uint64_t u = from; u < to; u++) {
         const uint64_t t = u / s->heads;
         const uint32_t h = (uint32_t)(u % s->heads);

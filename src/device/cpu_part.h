@@ -12,12 +12,13 @@
 #include "kernel/ref_op_dot.h"
 
 enum {
-    FH_CPU_ENTRIES = 512,  /* rows of a product that share one pass over the weights */
-    FH_CPU_PAIRS = 64,     /* tokens times heads that share decoded keys */
-    FH_CPU_COLUMNS = 128,  /* of a transposed product at a time, */
-    FH_CPU_ACROSS = 16,    /* for so many rows of input */
-    FH_CPU_PIECE = 512,    /* columns of an elementwise op that are one unit of work */
-    FH_CPU_CONV_PIECE = 16 /* channels at a time */
+    FH_CPU_ENTRIES = 512,   /* rows of a product that share one pass over the weights */
+    FH_CPU_PAIRS = 64,      /* tokens times heads that share decoded keys */
+    FH_CPU_COLUMNS = 128,   /* of a transposed product at a time, */
+    FH_CPU_ACROSS = 16,     /* for so many rows of input */
+    FH_CPU_PIECE = 512,     /* columns of an elementwise op that are one unit of work */
+    FH_CPU_CONV_PIECE = 16, /* channels at a time */
+    FH_CPU_SMALL_TEAM = 4   /* workers */
 };
 
 /* One row of a product: where it comes from and goes to, and what its sequence adds. */
@@ -25,6 +26,7 @@ typedef struct fh_cpu_entry {
     const float *x;
     float *y;
     const float *bias;         /* or NULL */
+    const float *plus;         /* a sum's other row, or NULL */
     const fh_adapted *adapted; /* or NULL */
 } fh_cpu_entry;
 
@@ -45,6 +47,7 @@ typedef struct fh_cpu_worker {
     /* fast mode */
     float **y;                      /* [FH_CPU_ENTRIES] */
     void *product;                  /* a product's own scratch */
+    float *gates;                   /* [gate_floats] */
     fh_view form_of;                /* what the executor's form holds; value FH_NO_VALUE: nothing */
     fh_product_form form, form_now; /* of it; of the product under way */
 } fh_cpu_worker;
@@ -52,8 +55,11 @@ typedef struct fh_cpu_worker {
 typedef struct fh_cpu_sizes {
     uint64_t weight_floats, row_floats, tile_floats, key_floats, value_floats, acc_floats, route_floats;
     uint64_t pack_floats, low_floats, angle_floats, bucket_count;
-    uint64_t form_bytes, product_bytes;
+    uint64_t form_bytes, product_bytes, gate_floats;
 } fh_cpu_sizes;
+
+typedef void fh_cpu_run_fn(fh_exec *x, const fh_op *o, fh_cpu_worker *w);
+typedef struct fh_cpu_step fh_cpu_step; /* device/cpu_schedule.h */
 
 struct fh_exec {
     const fh_plan *plan;
@@ -74,6 +80,8 @@ struct fh_exec {
     float **angle;                      /* [n_rope]: cosines [tokens, pairs], then sines */
     uint32_t **bucket;                  /* [n_op]: of distances -max to max, or NULL */
     fh_cpu_worker *worker;
+    fh_cpu_step *step; /* [n_step] */
+    uint32_t n_step;
 
     uint32_t export_op[FH_EXPORT_COUNT], state_op; /* ops that are needed: a count */
     bool profile;
@@ -116,12 +124,24 @@ static inline void fh_cpu_share(const fh_cpu_worker *w, uint64_t n, uint64_t *fr
     *to = n * ((uint64_t)w->index + 1) / (uint64_t)w->n;
 }
 
-typedef void fh_cpu_run_fn(fh_exec *x, const fh_op *o, fh_cpu_worker *w);
-fh_cpu_run_fn fh_cpu_run_product;  /* cpu_product.c */
-fh_cpu_run_fn fh_cpu_fast_product; /* cpu_fast_product.c */
-void fh_cpu_form_note(fh_cpu_worker *w, const fh_op *o);
-bool fh_cpu_is_careful(const fh_plan *p);
-void fh_cpu_size_forms(const fh_plan *p, const fh_extent *ceiling, fh_cpu_sizes *s);
+/* Whether rows are shared out whole: a small team leaves a single row to one worker rather than meet for it. */
+static inline bool fh_cpu_whole_rows(const fh_cpu_worker *w, uint64_t rows) {
+    return rows >= (uint64_t)w->n || w->n <= FH_CPU_SMALL_TEAM;
+}
+/* A worker's part of rows of `per` units each. Row i is the same worker's in every op over as many rows, if rows are
+ * shared out whole: such ops need not wait for each other (device/cpu_schedule.h). */
+static inline void fh_cpu_share_rows(const fh_cpu_worker *w, uint64_t rows, uint64_t per, uint64_t *from,
+                                     uint64_t *to) {
+    if (!fh_cpu_whole_rows(w, rows)) {
+        fh_cpu_share(w, rows * per, from, to);
+        return;
+    }
+    fh_cpu_share(w, rows, from, to);
+    *from *= per;
+    *to *= per;
+}
+
+fh_cpu_run_fn fh_cpu_run_product;                                  /* cpu_product.c */
 fh_cpu_run_fn fh_cpu_run_attend;                                   /* cpu_attend.c */
 fh_cpu_run_fn fh_cpu_run_store, fh_cpu_run_conv, fh_cpu_run_delta; /* cpu_state.c */
 fh_cpu_run_fn fh_cpu_run_embed, fh_cpu_run_rows, fh_cpu_run_norm, fh_cpu_run_add, fh_cpu_run_map, fh_cpu_run_glu,

@@ -142,8 +142,11 @@ static void run_items(fh_exec *x, const fh_cpu_product *p, uint32_t mat, const f
         const fh_adapted *a = fh_cpu_adapted(x, p->o, seq);
         if ((a != NULL ? a->instead : NULL) == instead) {
             const float *bias = fh_cpu_vector(x, p->o, 0, seq);
-            w->entry[have++] = (fh_cpu_entry){fh_cpu_product_x(x, p, item, mat), fh_cpu_product_y(x, p, item, mat),
-                                              bias != NULL ? bias + (p->start != NULL ? mat * m->out : 0) : NULL, a};
+            w->entry[have++] =
+                (fh_cpu_entry){.x = fh_cpu_product_x(x, p, item, mat),
+                               .y = fh_cpu_product_y(x, p, item, mat),
+                               .bias = bias != NULL ? bias + (p->start != NULL ? mat * m->out : 0) : NULL,
+                               .adapted = a};
         }
         if (have == 0 || (have < FH_CPU_ENTRIES && i + 1 < n)) continue;
         if (m->transposed) {

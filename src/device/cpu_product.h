@@ -14,6 +14,7 @@ typedef struct fh_cpu_product {
     const float *packed;
     const int32_t *start, *list; /* experts: their items; else NULL */
     uint32_t per_input;          /* experts: items that share a row of in */
+    const fh_op *sum;            /* fast mode: the sum that takes the result, or NULL */
     bool heads;
 } fh_cpu_product;
 

@@ -1,6 +1,6 @@
 /* device/cpu_row.c - the ops that go row by row, on the CPU: tables, norms, maps, rotations, experts' bookkeeping.
  * SPDX-License-Identifier: Apache-2.0
- * Rows and pieces of rows are shared out in contiguous runs. */
+ * Rows and pieces of rows are shared out in contiguous runs; most ops leave row i of all their values to one worker. */
 #include "device/cpu_part.h"
 
 #include "kernel/matrix_decode.h"
@@ -48,7 +48,7 @@ void fh_cpu_run_embed(fh_exec *x, const fh_op *o, fh_cpu_worker *w) {
     const fh_embed_args *a = &o->u.embed;
     const fh_view *out = &o->out[0];
     uint64_t from, to;
-    fh_cpu_share(w, fh_cpu_rows(x, out), &from, &to);
+    fh_cpu_share_rows(w, fh_cpu_rows(x, out), 1, &from, &to);
     for (uint64_t t = from; t < to; t++) {
         uint64_t id = a->offset;
         if (a->from == FH_EMBED_TOKEN) id += x->batch->token[t];
@@ -89,7 +89,7 @@ void fh_cpu_run_norm(fh_exec *x, const fh_op *o, fh_cpu_worker *w) {
     fh_view out = o->out[0];
     if (!fh_view_reshape(&out, in.heads, in.width)) return;
     uint64_t from, to;
-    fh_cpu_share(w, fh_cpu_rows(x, &in) * in.heads, &from, &to);
+    fh_cpu_share_rows(w, fh_cpu_rows(x, &in), in.heads, &from, &to);
     for (uint64_t u = from; u < to; u++) {
         const uint64_t i = u / in.heads, h = u % in.heads;
         const fh_batch_seq *seq = fh_cpu_seq_of(x, in.value, i);
@@ -123,7 +123,7 @@ void fh_cpu_run_rope(fh_exec *x, const fh_op *o, fh_cpu_worker *w) {
     const uint64_t pairs = rope->n_rot / 2;
     const float *cos = x->angle[o->u.rope.rope], *sin = cos + x->ceiling.size[FH_DIM_TOKENS] * pairs;
     uint64_t from, to;
-    fh_cpu_share(w, fh_cpu_rows(x, &v) * v.heads, &from, &to);
+    fh_cpu_share_rows(w, fh_cpu_rows(x, &v), v.heads, &from, &to);
     for (uint64_t u = from; u < to; u++) {
         const uint64_t t = u / v.heads, h = u % v.heads;
         fh_ref_rope(rope->layout, o->u.rope.inverse, cos + t * pairs, sin + t * pairs,
@@ -148,8 +148,8 @@ typedef struct unit {
     size_t n;
 } unit;
 
-static uint64_t count_units(const fh_exec *x, const fh_view *v) {
-    return fh_cpu_rows(x, v) * v->heads * fh_ceil_div(v->width, FH_CPU_PIECE);
+static void share_units(const fh_exec *x, const fh_view *v, const fh_cpu_worker *w, uint64_t *from, uint64_t *to) {
+    fh_cpu_share_rows(w, fh_cpu_rows(x, v), v->heads * fh_ceil_div(v->width, FH_CPU_PIECE), from, to);
 }
 
 static unit unit_at(const fh_view *v, uint64_t u) {
@@ -167,7 +167,7 @@ void fh_cpu_run_add(fh_exec *x, const fh_op *o, fh_cpu_worker *w) {
     fh_view v[3] = {o->in[0], o->in[1], o->out[0]};
     align_views(v, 3);
     uint64_t from, to;
-    fh_cpu_share(w, count_units(x, &v[2]), &from, &to);
+    share_units(x, &v[2], w, &from, &to);
     for (uint64_t i = from; i < to; i++) {
         const unit u = unit_at(&v[2], i);
         const float *a = place(x, &v[0], &u), *b = place(x, &v[1], &u), scale = o->u.add.scale;
@@ -184,7 +184,7 @@ void fh_cpu_run_map(fh_exec *x, const fh_op *o, fh_cpu_worker *w) {
         align_views(v, 2);
     }
     uint64_t from, to;
-    fh_cpu_share(w, count_units(x, &v[1]), &from, &to);
+    share_units(x, &v[1], w, &from, &to);
     for (uint64_t i = from; i < to; i++) {
         const unit u = unit_at(&v[1], i);
         float *y = place(x, &v[1], &u);
@@ -204,7 +204,7 @@ void fh_cpu_run_glu(fh_exec *x, const fh_op *o, fh_cpu_worker *w) {
         align_views(v, 3);
     }
     uint64_t from, to;
-    fh_cpu_share(w, count_units(x, &v[2]), &from, &to);
+    share_units(x, &v[2], w, &from, &to);
     for (uint64_t i = from; i < to; i++) {
         const unit u = unit_at(&v[2], i);
         const float *g = one_gate ? fh_cpu_row(x, &v[0], u.row) + u.head * v[0].stride : place(x, &v[0], &u);
@@ -217,7 +217,7 @@ void fh_cpu_run_decay(fh_exec *x, const fh_op *o, fh_cpu_worker *w) {
     fh_view v[2] = {o->in[0], o->out[0]};
     align_views(v, 2);
     uint64_t from, to;
-    fh_cpu_share(w, fh_cpu_rows(x, &v[1]) * v[1].heads, &from, &to);
+    fh_cpu_share_rows(w, fh_cpu_rows(x, &v[1]), v[1].heads, &from, &to);
     for (uint64_t i = from; i < to; i++) {
         const uint64_t row = i / v[1].heads, h = i % v[1].heads, at = h * v[1].width;
         const fh_batch_seq *seq = fh_cpu_seq_of(x, v[1].value, row);
@@ -248,7 +248,7 @@ void fh_cpu_run_route(fh_exec *x, const fh_op *o, fh_cpu_worker *w) {
     const fh_view *in = &o->in[0], *weight = &o->out[1];
     float *scores = w->route, *tmp = scores + a->n_expert, *chosen = tmp + 2 * (size_t)a->n_expert + a->n_group;
     uint64_t from, to;
-    fh_cpu_share(w, fh_cpu_rows(x, in), &from, &to);
+    fh_cpu_share_rows(w, fh_cpu_rows(x, in), 1, &from, &to);
     for (uint64_t i = from; i < to; i++) {
         const float *bias = fh_cpu_vector(x, o, 0, fh_cpu_seq_of(x, in->value, i));
         gather(in, fh_cpu_row(x, in, i), scores);
@@ -278,7 +278,7 @@ void fh_cpu_run_combine(fh_exec *x, const fh_op *o, fh_cpu_worker *w) {
     const fh_view *weight = &o->in[1];
     const uint32_t k = x->plan->value[v[0].value].per;
     uint64_t from, to;
-    fh_cpu_share(w, count_units(x, &v[1]), &from, &to);
+    share_units(x, &v[1], w, &from, &to);
     for (uint64_t i = from; i < to; i++) {
         const unit u = unit_at(&v[1], i);
         float *y = place(x, &v[1], &u);

@@ -29,7 +29,7 @@ void fh_cpu_run_store(fh_exec *x, const fh_op *o, fh_cpu_worker *w) {
     if (!fh_view_reshape(&k, s->heads, s->k_width)) return;
     if (has_v && !fh_view_reshape(&v, s->heads, s->v_width)) return;
     uint64_t from, to;
-    fh_cpu_share(w, (uint64_t)x->batch->n_token * s->heads, &from, &to);
+    fh_cpu_share_rows(w, x->batch->n_token, s->heads, &from, &to);
     for (uint64_t u = from; u < to; u++) {
         const uint64_t t = u / s->heads;
         const uint32_t h = (uint32_t)(u % s->heads);
