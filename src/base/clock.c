@@ -10,3 +10,4 @@ static uint64_t read_ns(clockid_t id) {
 }
 uint64_t fh_clock_ns(void) { return read_ns(CLOCK_MONOTONIC); }
 uint64_t fh_clock_unix_ms(void) { return read_ns(CLOCK_REALTIME) / 1000000u; }
+uint64_t fh_clock_cpu_ns(void) { return read_ns(CLOCK_THREAD_CPUTIME_ID); }

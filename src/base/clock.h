@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 uint64_t fh_clock_ns(void);      /* monotonic */
+uint64_t fh_clock_cpu_ns(void);  /* that this thread has computed: for ceilings on work, whatever else runs */
 uint64_t fh_clock_unix_ms(void); /* since 1970 */
 
 #endif

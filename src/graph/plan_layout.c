@@ -1,10 +1,11 @@
 /* graph/plan_layout.c - where every value lies in one block of scratch.
  * SPDX-License-Identifier: Apache-2.0
  * Walks the ops in order with a list of the pieces in use, by offset; a new value takes the smallest gap that holds
- * it. Invariant: values whose ops overlap in time never overlap in memory (an op's inputs and outputs do). */
+ * it. Invariant: values whose ops overlap in time never overlap in memory (an op's inputs and outputs do); nor do what
+ * an op reads and what the next JOINED ops write, so that an executor may carry them out as one. */
 #include "graph/plan.h"
 
-enum { ALIGN = 64 };
+enum { ALIGN = 64, JOINED = 2 };
 
 typedef struct piece {
     uint64_t at, bytes;
@@ -30,7 +31,7 @@ static bool value_bytes(const fh_value *v, const fh_extent *e, uint64_t *out) {
 static void drop_until(in_use *u, uint32_t op) {
     uint32_t n = 0;
     for (uint32_t i = 0; i < u->n; i++) {
-        if (u->p[i].last >= op) u->p[n++] = u->p[i];
+        if (u->p[i].last >= op || op - u->p[i].last <= JOINED) u->p[n++] = u->p[i];
     }
     u->n = n;
 }

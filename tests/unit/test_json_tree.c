@@ -174,9 +174,9 @@ TEST(json, duplicate_check_is_not_quadratic) {
         wide_object(&b, size ? 128000 : 8000, NULL);
         for (int turn = 0; turn < 3 && s == FH_OK; turn++) {
             fh_json *doc = NULL;
-            uint64_t start = fh_clock_ns();
+            uint64_t start = fh_clock_cpu_ns();
             s = fh_json_parse(&doc, fh_buf_str(&b), &opt, NULL);
-            uint64_t took = fh_clock_ns() - start;
+            uint64_t took = fh_clock_cpu_ns() - start;
             if (took < ns[size]) ns[size] = took;
             fh_json_free(doc);
         }

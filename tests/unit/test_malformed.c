@@ -40,14 +40,14 @@ static void run_case(tally *t, const damage *d, fh_bytes file, const char *what)
     fh_location at;
     memset(&at, 0, sizeof at);
     fh_mem_reset_peak();
-    uint64_t before = fh_mem_get_stats().live_bytes, start = fh_clock_ns();
+    uint64_t before = fh_mem_get_stats().live_bytes, start = fh_clock_cpu_ns();
     fh_status st = open_case(&b, d, file, &err);
     if (st == FH_OK) {
         st = fh_facts_gather(&facts, b, &at, &err);
         if (st == FH_OK) fh_facts_release(&facts);
     }
     fh_bundle_close(b);
-    uint64_t ns = fh_clock_ns() - start, used = fh_mem_get_stats().peak_bytes - before;
+    uint64_t ns = fh_clock_cpu_ns() - start, used = fh_mem_get_stats().peak_bytes - before;
     t->cases++;
     if (ns > t->slowest_ns) {
         t->slowest_ns = ns;
