@@ -26,7 +26,7 @@ typedef struct fh_ceilings {
 typedef struct fh_ceilings_options {
     uint64_t read_bytes; /* 0 = 256 MiB or 4 x L3, at most 4 GiB and 1/8 of the usable memory */
     uint32_t compute_ms; /* per loop and number of workers; 0 = 18 */
-    uint32_t read_ms;    /* per number of workers; 0 = 160 */
+    uint32_t read_ms;    /* per number of workers, all loops together; 0 = 160 */
     uint32_t touch_ms;   /* for making the buffer, cut short after this; 0 = 600 */
 } fh_ceilings_options;
 

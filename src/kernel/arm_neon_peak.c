@@ -5,10 +5,11 @@
 
 #include "kernel/peak_part.h"
 
-uint64_t fh_peak_read_neon(const void *p, size_t n_bytes) {
+static inline __attribute__((always_inline)) uint64_t read_all(const void *p, size_t n_bytes, bool ahead) {
     const uint8_t *at = p, *end = at + n_bytes;
     uint8x16_t x0 = vdupq_n_u8(0), x1 = x0, x2 = x0, x3 = x0;
     for (; at < end; at += 128) {
+        for (int i = 0; ahead && i < 128; i += 64) __builtin_prefetch(at + FH_PEAK_READ_AHEAD + i);
         x0 = veorq_u8(x0, vld1q_u8(at));
         x1 = veorq_u8(x1, vld1q_u8(at + 16));
         x2 = veorq_u8(x2, vld1q_u8(at + 32));
@@ -21,6 +22,9 @@ uint64_t fh_peak_read_neon(const void *p, size_t n_bytes) {
     uint64x2_t w = vreinterpretq_u64_u8(veorq_u8(veorq_u8(x0, x1), veorq_u8(x2, x3)));
     return vgetq_lane_u64(w, 0) ^ vgetq_lane_u64(w, 1);
 }
+
+uint64_t fh_peak_read_neon(const void *p, size_t n_bytes) { return read_all(p, n_bytes, false); }
+uint64_t fh_peak_read_ahead_neon(const void *p, size_t n_bytes) { return read_all(p, n_bytes, true); }
 
 void fh_peak_f32_neon(fh_peak_block *x, uint64_t n_iter) {
     float32x4_t a = vld1q_f32((const float *)(const void *)x->a);

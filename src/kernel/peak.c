@@ -61,7 +61,9 @@ static const fh_peak PEAK[] = {
     LANES("plain C", INT8, REF, int8_ref, 1, REF_LANES, 1),
 #if defined(__x86_64__)
     READ("avx2 vpxor", AVX2, fh_peak_read_avx2),
+    READ("avx2 vpxor, reading ahead", AVX2, fh_peak_read_ahead_avx2),
     READ("avx512 vpxorq", AVX512, fh_peak_read_avx512),
+    READ("avx512 vpxorq, reading ahead", AVX512, fh_peak_read_ahead_avx512),
     LANES("avx2 vfmadd231ps", F32, AVX2, fh_peak_f32_avx2, 12, 8, 1),
     LANES("avx512 vfmadd231ps", F32, AVX512, fh_peak_f32_avx512, 24, 16, 1),
     LANES("avx512 vdpbf16ps", BF16, BF16, fh_peak_bf16_avx512, 24, 16, 2),
@@ -73,6 +75,7 @@ static const fh_peak PEAK[] = {
     TILE("amx tdpbssd", INT8, AMX, fh_peak_int8_amx, 6, 16, 16, 64, 4),
 #elif defined(__aarch64__)
     READ("neon eor", NEON, fh_peak_read_neon),
+    READ("neon eor, reading ahead", NEON, fh_peak_read_ahead_neon),
     LANES("neon fmla", F32, NEON, fh_peak_f32_neon, 24, 4, 1),
     LANES("neon smull", INT8, NEON, fh_peak_int8_neon, 12, 4, 4),
     LANES("dotprod sdot", INT8, DOTPROD, fh_peak_int8_dotprod, 24, 4, 4),

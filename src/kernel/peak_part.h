@@ -16,7 +16,11 @@
 #define FH_PEAK_OPAQUE_V(x) __asm__ volatile("" : "+v"(x))
 #define FH_PEAK_OPAQUE_W(x) __asm__ volatile("" : "+w"(x))
 
+/* Loops that read ahead ask for the line that lies so far behind the one they read: what products do with weights. */
+#define FH_PEAK_READ_AHEAD 4096
+
 fh_peak_read_fn fh_peak_read_avx2, fh_peak_read_avx512, fh_peak_read_neon;
+fh_peak_read_fn fh_peak_read_ahead_avx2, fh_peak_read_ahead_avx512, fh_peak_read_ahead_neon;
 fh_peak_compute_fn fh_peak_f32_avx2, fh_peak_f32_avx512, fh_peak_f32_neon;
 fh_peak_compute_fn fh_peak_int8_avx2, fh_peak_int8_avxvnni, fh_peak_int8_avx512, fh_peak_int8_vnni;
 fh_peak_compute_fn fh_peak_int8_amx, fh_peak_int8_neon, fh_peak_int8_dotprod, fh_peak_int8_i8mm;

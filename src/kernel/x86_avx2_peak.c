@@ -5,10 +5,11 @@
 
 #include "kernel/peak_part.h"
 
-uint64_t fh_peak_read_avx2(const void *p, size_t n_bytes) {
+static inline __attribute__((always_inline)) uint64_t read_all(const void *p, size_t n_bytes, bool ahead) {
     const __m256i *at = p, *end = at + n_bytes / sizeof *at;
     __m256i x0 = _mm256_setzero_si256(), x1 = x0, x2 = x0, x3 = x0;
     for (; at < end; at += 8) {
+        for (int i = 0; ahead && i < 256; i += 64) _mm_prefetch((const char *)at + FH_PEAK_READ_AHEAD + i, _MM_HINT_T0);
         x0 = _mm256_xor_si256(x0, _mm256_loadu_si256(at));
         x1 = _mm256_xor_si256(x1, _mm256_loadu_si256(at + 1));
         x2 = _mm256_xor_si256(x2, _mm256_loadu_si256(at + 2));
@@ -23,6 +24,9 @@ uint64_t fh_peak_read_avx2(const void *p, size_t n_bytes) {
     _mm256_storeu_si256((__m256i *)(void *)w, x0);
     return w[0] ^ w[1] ^ w[2] ^ w[3];
 }
+
+uint64_t fh_peak_read_avx2(const void *p, size_t n_bytes) { return read_all(p, n_bytes, false); }
+uint64_t fh_peak_read_ahead_avx2(const void *p, size_t n_bytes) { return read_all(p, n_bytes, true); }
 
 void fh_peak_f32_avx2(fh_peak_block *x, uint64_t n_iter) {
     __m256 a = _mm256_loadu_ps((const float *)(const void *)x->a);

@@ -4,10 +4,11 @@
 
 #include "kernel/peak_part.h"
 
-uint64_t fh_peak_read_avx512(const void *p, size_t n_bytes) {
+static inline __attribute__((always_inline)) uint64_t read_all(const void *p, size_t n_bytes, bool ahead) {
     const uint8_t *at = p, *end = at + n_bytes;
     __m512i x0 = _mm512_setzero_si512(), x1 = x0, x2 = x0, x3 = x0;
     for (; at < end; at += 512) {
+        for (int i = 0; ahead && i < 512; i += 64) _mm_prefetch((const char *)at + FH_PEAK_READ_AHEAD + i, _MM_HINT_T0);
         x0 = _mm512_xor_si512(x0, _mm512_loadu_si512(at));
         x1 = _mm512_xor_si512(x1, _mm512_loadu_si512(at + 64));
         x2 = _mm512_xor_si512(x2, _mm512_loadu_si512(at + 128));
@@ -23,6 +24,9 @@ uint64_t fh_peak_read_avx512(const void *p, size_t n_bytes) {
     for (int i = 0; i < 8; i++) all ^= w[i];
     return all;
 }
+
+uint64_t fh_peak_read_avx512(const void *p, size_t n_bytes) { return read_all(p, n_bytes, false); }
+uint64_t fh_peak_read_ahead_avx512(const void *p, size_t n_bytes) { return read_all(p, n_bytes, true); }
 
 void fh_peak_f32_avx512(fh_peak_block *x, uint64_t n_iter) {
     __m512 a = _mm512_loadu_ps(x->a), b = _mm512_loadu_ps(x->b);
