@@ -160,6 +160,9 @@ void fh_engine_free(fh_engine *e) {
 
 const fh_model *fh_engine_model(const fh_engine *e) { return e->src.model; }
 fh_exec *fh_engine_exec(fh_engine *e, fh_model_plan_kind kind) { return e->exec[kind]; }
+void fh_engine_wait_packed(const fh_engine *e) {
+    if (e->prepared) fh_prepared_wait(e->prepared);
+}
 
 uint32_t fh_engine_width(const fh_engine *e, fh_export what) {
     uint32_t v = e->src.step->exported[what];

@@ -39,6 +39,8 @@ void fh_engine_free(fh_engine *e); /* after its sessions; NULL is fine */
 const fh_model *fh_engine_model(const fh_engine *e);
 /* The executor of the step (or encode) plan, for tracing and profiling. NULL where the model has no such plan. */
 fh_exec *fh_engine_exec(fh_engine *e, fh_model_plan_kind kind);
+/* Until the weights are packed (device/prepared.h): for benchmarks. Nothing to wait for in exact mode. */
+void fh_engine_wait_packed(const fh_engine *e);
 
 /* Columns of an exported row; 0 where the model does not give it. */
 uint32_t fh_engine_width(const fh_engine *e, fh_export what);
