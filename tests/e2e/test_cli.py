@@ -50,7 +50,7 @@ def main():
     rc, out, err = run("help")
     check("help lists the commands", rc == 0 and "verify" in out and not err)
     for command in ("show", "verify", "license", "template", "tokenize",
-                    "detokenize", "grammar", "cost", "doctor", "run", "logits", "trace", "embed",
+                    "detokenize", "grammar", "cost", "bench", "doctor", "run", "logits", "trace", "embed",
                     "rerank", "sample", "completion", "version"):
         rc, out, err = run(command, "--help")
         check(f"{command} --help", rc == 0 and f"freehold {command}" in out and "--json" in out, out + err)
