@@ -223,12 +223,21 @@ cov:
 	@$(BUILD)/cov/fh-test $(if $(GOLDEN),--data $(GOLDEN)) >/dev/null
 	@tools/coverage.sh $(BUILD)/cov
 
-# ---- speed: ceilings of this machine and the decoders against them; CSV rows to bench/results/ ----
-.PHONY: bench
+# ---- speed: ceilings of this machine, decoders and models against them; CSV rows to bench/results/ ----
+# MODELS: files to measure (the built-in model where there are none). PEERS: NAME=WHERE ... for bench/compare.
+.PHONY: bench bench-compare
 bench:
 	@tools/need.sh build test
 	@$(MAKE) --no-print-directory $(BUILD)/freehold $(BUILD)/rel/bench-decode
-	@bench/run.sh $(BUILD)
+	@bench/run.sh $(BUILD) $(MODELS)
+
+bench-compare:
+	@tools/need.sh build test
+	@test -n "$(MODELS)" -a -n "$(PEERS)" || \
+	    { echo 'make bench-compare MODELS="a.gguf ..." PEERS="llama=/path/llama-bench ..."'; exit 1; }
+	@$(MAKE) --no-print-directory $(BUILD)/freehold
+	@bench/compare $(MODELS:%=--model %) $(PEERS:%=--peer %) --first-token
+	@bench/plot
 
 # Tokenizing against the peers; SITE: where pip put tokenizers and tiktoken (pip install --target).
 .PHONY: bench-tokenizer
@@ -310,7 +319,8 @@ help:
 	@echo 'make fuzz           every fuzz target, FUZZ_SECONDS each (60)'
 	@echo 'make cov            line coverage of the unit tests'
 	@echo 'make test-serve     the server, as its clients see it; test-load: under load, minutes'
-	@echo 'make bench          speed, as shares of measured ceilings'
+	@echo 'make bench          speed, as shares of measured ceilings; MODELS="a.gguf ..."'
+	@echo 'make bench-compare MODELS="..." PEERS="llama=/path/llama-bench ..."  ratios against other programs'
 	@echo 'make bench-masks VOCAB=FILE  masks of allowed tokens for a published vocabulary'
 	@echo 'make bench-tokenizer  tokenizing against Hugging Face tokenizers and tiktoken in one run'
 	@echo 'make cross          build for 64-bit ARM'
