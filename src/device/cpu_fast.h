@@ -14,7 +14,6 @@ fh_cpu_run_fn fh_cpu_fast_norm, fh_cpu_fast_rope, fh_cpu_fast_add, fh_cpu_fast_m
 
 /* What a form holds is out of date when its value was written: called by every worker after every op. */
 void fh_cpu_form_note(fh_cpu_worker *w, const fh_op *o);
-bool fh_cpu_is_careful(const fh_plan *p);
 void fh_cpu_size_forms(const fh_plan *p, const fh_extent *ceiling, fh_cpu_sizes *s);
 void fh_cpu_size_gates(fh_cpu_sizes *s);
 

@@ -25,6 +25,9 @@ FH_MUST_USE fh_status fh_exec_new(fh_exec **out, const fh_plan *plan, const fh_s
                                   const fh_exec_options *opt, fh_err *err);
 void fh_exec_free(fh_exec *x);            /* NULL is fine */
 uint64_t fh_exec_bytes(const fh_exec *x); /* scratch */
+/* Fast mode keeps f32 inputs in this plan where it would take bf16 in others (int8 stays): rounding could choose
+ * another expert, or stay in a memory. */
+bool fh_cpu_is_careful(const fh_plan *plan);
 
 /* Runs the plan's ops up to the last one that `want` (bits 1 << FH_EXPORT_*) needs; 0 wants nothing but state. The
  * batch must keep to the ceilings (else FH_ERR_USAGE) and token ids to the vocabulary (FH_ERR_USAGE, naming it). */

@@ -8,6 +8,7 @@
 #include <math.h>
 
 #include "base/num.h"
+#include "device/exec.h"
 #include "kernel/product.h"
 
 #define GIB (UINT64_C(1) << 30)
@@ -21,14 +22,15 @@ static bool is_product(fh_op_kind k) {
 }
 
 /* The arithmetic that this op is done in. Attention counts as bf16, the faster of what its kernels use. */
-static fh_peak_kind arithmetic(const fh_plan *p, const fh_op *o, const fh_roofline_batch *b) {
-    if (b->exact || b->n_token == 0) return FH_PEAK_F32;
-    if (o->kind == FH_OP_ATTEND) return FH_PEAK_BF16;
+static fh_peak_kind arithmetic(const fh_plan *p, const fh_op *o, const fh_roofline_batch *b, bool careful) {
+    if (b->exact) return FH_PEAK_F32;
+    if (o->kind == FH_OP_ATTEND) return careful ? FH_PEAK_F32 : FH_PEAK_BF16;
     if (!is_product(o->kind)) return FH_PEAK_F32;
     fh_product product;
     fh_product_init(&product, &p->matrix[o->matrix], fh_cpu_best_level());
     uint64_t n = p->value[o->out[0].value].dim == FH_DIM_ROWS ? b->n_row : b->n_token;
-    return kind_of_form(fh_product_wants(&product, FH_MAX(n, 1)));
+    fh_peak_kind kind = kind_of_form(fh_product_wants(&product, FH_MAX(n, 1)));
+    return careful && kind == FH_PEAK_BF16 ? FH_PEAK_F32 : kind;
 }
 
 /* Of n_mat experts, how many do `rows` choices of n_token tokens touch on average, as a share of the most. */
@@ -64,6 +66,7 @@ static double state_bytes(const fh_plan *p, uint32_t i, const fh_roofline_batch 
 void fh_roofline_add(fh_roofline_work *w, const fh_plan *p, const fh_roofline_batch *b) {
     FH_REQUIRE(b->n_seq > 0 && b->n_token >= b->n_seq);
     const fh_extent e = {.size = {1, b->n_token, b->n_row}};
+    const bool careful = fh_cpu_is_careful(p);
     for (uint32_t i = 0; i < p->n_op; i++) {
         const fh_op *o = &p->op[i];
         uint32_t out = o->out[0].value;
@@ -79,7 +82,7 @@ void fh_roofline_add(fh_roofline_work *w, const fh_plan *p, const fh_roofline_ba
         }
         w->weight_bytes += share * (double)c.weight_bytes;
         if (c.state_bytes) w->state_bytes += state_bytes(p, i, b, &c);
-        w->ops[arithmetic(p, o, b)] += (double)c.flops;
+        w->ops[arithmetic(p, o, b, careful)] += (double)c.flops;
     }
 }
 

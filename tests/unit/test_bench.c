@@ -231,8 +231,6 @@ TEST(roofline, a_step_is_the_file) {
 TEST(roofline, experts_are_met_by_chance) {
     fh_model *m = load("gguf/gpt-oss-mxfp4.gguf");
     const fh_plan *p = fh_model_plan(m, FH_PLAN_STEP);
-    const fh_spec *s = fh_model_spec(m);
-    (void)s;
     double each = 0, n_expert = 0, k = 0;
     for (uint32_t i = 0; i < p->n_op; i++) {
         if (p->op[i].kind == FH_OP_ROUTE) {
@@ -252,6 +250,7 @@ TEST(roofline, experts_are_met_by_chance) {
     fh_roofline_add(&some, p, &b);
     fh_model_free(m);
     CHECK(n_expert > k && k > 0 && each > 0);
+    CHECK(one.ops[FH_PEAK_BF16] == 0); /* a plan that chooses experts keeps f32 */
     double hit = n_expert * (1 - pow(1 - k / n_expert, 5));
     double grown = some.weight_bytes - one.weight_bytes;
     CHECK(grown > 0.9 * each * (hit - k) && grown < 1.1 * each * (hit - k) + 5 * 4096);
