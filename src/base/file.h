@@ -50,4 +50,18 @@ uint64_t fh_writer_offset(const fh_writer *w);                     /* bytes adde
 FH_MUST_USE fh_status fh_writer_commit(fh_writer *w, fh_err *err); /* frees w, also on failure */
 void fh_writer_abort(fh_writer *w);                                /* frees w; NULL is fine */
 
+/* A writer without a file: bytes go to a function as they are added, piece by piece. Commit and abort only free it. */
+typedef fh_status fh_sink(void *ctx, const void *data, size_t n, fh_err *err);
+FH_MUST_USE fh_status fh_writer_open_sink(fh_writer **out, fh_sink *sink, void *ctx, fh_err *err);
+
+/* A writer whose work survives the process. identity: 64 characters that stand for everything the bytes depend on. A
+ * temporary with the same identity is gone on with: its first fh_writer_kept bytes are there, adding them again only
+ * counts, fh_writer_skip counts without bytes. Another identity: from the start. FH_ERR_EXISTS: somebody writes it. */
+FH_MUST_USE fh_status fh_writer_open_resumable(fh_writer **out, const char *path, const char *identity, fh_err *err);
+uint64_t fh_writer_kept(const fh_writer *w);
+void fh_writer_skip(fh_writer *w, uint64_t n); /* never beyond what is kept */
+/* All bytes so far will be kept; not more often than each second, and nothing for other writers. */
+FH_MUST_USE fh_status fh_writer_checkpoint(fh_writer *w, fh_err *err);
+void fh_writer_suspend(fh_writer *w); /* frees w; what was kept stays for the next one */
+
 #endif

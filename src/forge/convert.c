@@ -170,19 +170,28 @@ static fh_status write_folder(fh_convert_job *j, const char *out, fh_err *err) {
     return s;
 }
 
-fh_status fh_convert(const fh_model *m, const char *out, const fh_convert_options *opt, fh_err *err) {
+fh_status fh_convert_begin(fh_convert_job *j, const fh_model *m, const fh_convert_options *opt, fh_err *err) {
     fh_str arch;
-    fh_convert_job j = {.m = m, .spec = fh_model_spec(m), .opt = opt, .bind = *fh_model_binder(m)};
-    j.tables = fh_model_plan(m, FH_PLAN_STEP);
-    j.to_gguf = !fh_model_spec(m)->gguf;
-    fh_arena_init(&j.arena, ARENA_MOST);
-    (void)fh_family_find(fh_model_bundle(m), &j.meta, &arch);
-    fh_status s = pick_row(&j, err);
-    pick_prefix(&j);
-    if (s == FH_OK) s = fh_convert_plan(&j, err);
+    *j = (fh_convert_job){.m = m, .spec = fh_model_spec(m), .opt = opt, .bind = *fh_model_binder(m)};
+    j->tables = fh_model_plan(m, FH_PLAN_STEP);
+    j->to_gguf = !fh_model_spec(m)->gguf;
+    fh_arena_init(&j->arena, ARENA_MOST);
+    (void)fh_family_find(fh_model_bundle(m), &j->meta, &arch);
+    FH_TRY(pick_row(j, err));
+    pick_prefix(j);
+    return fh_convert_plan(j, err);
+}
+
+void fh_convert_end(fh_convert_job *j) {
+    fh_free(j->tensor);
+    fh_arena_release(&j->arena);
+}
+
+fh_status fh_convert(const fh_model *m, const char *out, const fh_convert_options *opt, fh_err *err) {
+    fh_convert_job j;
+    fh_status s = fh_convert_begin(&j, m, opt, err);
     if (s == FH_OK) s = j.to_gguf ? write_gguf(&j, out, err) : write_folder(&j, out, err);
     if (s == FH_OK) s = fh_bundle_check(fh_model_bundle(m), err);
-    fh_free(j.tensor);
-    fh_arena_release(&j.arena);
+    fh_convert_end(&j);
     return s;
 }

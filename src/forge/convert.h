@@ -15,7 +15,8 @@ typedef enum fh_convert_type {
     FH_CONVERT_KEEP, /* as stored; packed weights in the smallest type that holds their values exactly */
     FH_CONVERT_F32,
     FH_CONVERT_F16,
-    FH_CONVERT_BF16
+    FH_CONVERT_BF16,
+    FH_CONVERT_PLAIN /* as KEEP, but 4-bit floats become plain numbers, too */
 } fh_convert_type;
 
 typedef struct fh_convert_options {

@@ -277,10 +277,10 @@ static uint32_t file_type(const fh_convert_job *j) {
     }
     if (mxfp4) return 38;
     if (nvfp4) return 39;
-    fh_dtype t = j->opt->type == FH_CONVERT_KEEP  ? j->main_type
-                 : j->opt->type == FH_CONVERT_F32 ? FH_DTYPE_F32
-                 : j->opt->type == FH_CONVERT_F16 ? FH_DTYPE_F16
-                                                  : FH_DTYPE_BF16;
+    fh_dtype t = j->opt->type == FH_CONVERT_F32    ? FH_DTYPE_F32
+                 : j->opt->type == FH_CONVERT_F16  ? FH_DTYPE_F16
+                 : j->opt->type == FH_CONVERT_BF16 ? FH_DTYPE_BF16
+                                                   : j->main_type;
     return t == FH_DTYPE_F32 ? 0 : t == FH_DTYPE_F16 ? 1 : 32;
 }
 

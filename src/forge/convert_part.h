@@ -51,6 +51,11 @@ typedef struct fh_convert_job {
 
 void fh_convert_note(const fh_convert_job *j, const char *fmt, ...) FH_PRINTF(2, 3);
 
+/* convert.c: a job that knows what it will write; end it also after a failure. */
+FH_MUST_USE fh_status fh_convert_begin(fh_convert_job *j, const fh_model *m, const fh_convert_options *opt,
+                                       fh_err *err);
+void fh_convert_end(fh_convert_job *j);
+
 /* convert_plan.c: fills j->tensor. */
 FH_MUST_USE fh_status fh_convert_plan(fh_convert_job *j, fh_err *err);
 FH_MUST_USE fh_status fh_convert_add_list(fh_convert_job *j, const char *name, const float *v, uint64_t n, fh_err *err);

@@ -115,7 +115,7 @@ static bool is_wide_slot(fh_slot s) {
 static fh_status keep_type(fh_convert_job *j, uint32_t id, fh_convert_tensor *c, fh_err *err) {
     const fh_matrix *m = &j->tables->matrix[id];
     fh_dtype t = m->weight[0]->codes->dtype;
-    fh_dtype block = j->to_gguf ? fh_convert_block_type(m) : FH_DTYPE_F32;
+    fh_dtype block = j->to_gguf && j->opt->type == FH_CONVERT_KEEP ? fh_convert_block_type(m) : FH_DTYPE_F32;
     if (is_plain(m->weight[0])) {
         c->t.dtype = t;
         if (j->to_gguf || t != FH_DTYPE_F32 || !is_wide_slot(j->bind.matrix_of[id].slot)) return FH_OK;
@@ -139,7 +139,7 @@ static fh_status type_of(fh_convert_job *j, uint32_t id, fh_convert_tensor *c, f
     c->block = FH_DTYPE_F32;
     c->t.dtype = FH_DTYPE_F32;
     if (j->to_gguf && is_wide_slot(j->bind.matrix_of[id].slot)) return FH_OK;
-    if (j->opt->type == FH_CONVERT_KEEP) return keep_type(j, id, c, err);
+    if (j->opt->type == FH_CONVERT_KEEP || j->opt->type == FH_CONVERT_PLAIN) return keep_type(j, id, c, err);
     c->t.dtype = asked[j->opt->type];
     return FH_OK;
 }

@@ -18,8 +18,6 @@ static const fh_mix_info info[FH_MIX_COUNT] = {
 #undef FH_MIX_RULE
 };
 
-typedef enum category { VALUE, KEY, QUERY, ATTN_OUT, DOWN, GATE, UP, EMBD, OUTPUT, OTHER } category;
-
 enum {
     ALWAYS = 0,
     GQA4 = 1 << 0,
@@ -40,14 +38,14 @@ enum {
 
 typedef struct mix_rule {
     fh_mix mix;
-    category category;
+    fh_role role;
     unsigned condition;
     fh_dtype type;
 } mix_rule;
 
 static const mix_rule rules[] = {
 #define FH_MIX_ROW(name, number, base, text)
-#define FH_MIX_RULE(mix, category, condition, type) {FH_MIX_##mix, category, condition, FH_DTYPE_##type},
+#define FH_MIX_RULE(mix, category, condition, type) {FH_MIX_##mix, FH_ROLE_##category, condition, FH_DTYPE_##type},
 #include "forge/mix.def"
 #undef FH_MIX_ROW
 #undef FH_MIX_RULE
@@ -126,19 +124,24 @@ static bool contains(fh_str s, const char *part) {
     return false;
 }
 
-static category category_of(fh_str name) {
+fh_role fh_mix_role(fh_str name) {
     static const struct {
         const char *part;
-        category category;
-    } row[] = {
-        {"attn_qkv.weight", VALUE}, {"attn_kv_b.weight", VALUE},      {"attn_v.weight", VALUE}, {"attn_k.weight", KEY},
-        {"attn_q.weight", QUERY},   {"attn_output.weight", ATTN_OUT}, {"ffn_up", UP},           {"ffn_gate", GATE},
-        {"ffn_down", DOWN}};
-    if (fh_str_is(name, "output.weight")) return OUTPUT;
-    if (fh_str_is(name, "token_embd.weight") || fh_str_is(name, "per_layer_token_embd.weight")) return EMBD;
+        fh_role role;
+    } row[] = {{"attn_qkv.weight", FH_ROLE_VALUE},
+               {"attn_kv_b.weight", FH_ROLE_VALUE},
+               {"attn_v.weight", FH_ROLE_VALUE},
+               {"attn_k.weight", FH_ROLE_KEY},
+               {"attn_q.weight", FH_ROLE_QUERY},
+               {"attn_output.weight", FH_ROLE_ATTN_OUT},
+               {"ffn_up", FH_ROLE_UP},
+               {"ffn_gate", FH_ROLE_GATE},
+               {"ffn_down", FH_ROLE_DOWN}};
+    if (fh_str_is(name, "output.weight")) return FH_ROLE_OUTPUT;
+    if (fh_str_is(name, "token_embd.weight") || fh_str_is(name, "per_layer_token_embd.weight")) return FH_ROLE_EMBD;
     for (size_t i = 0; i < FH_COUNT(row); i++)
-        if (contains(name, row[i].part)) return row[i].category;
-    return OTHER;
+        if (contains(name, row[i].part)) return row[i].role;
+    return FH_ROLE_OTHER;
 }
 
 /* Small tensors, and those that lose too much. */
@@ -318,7 +321,7 @@ static bool is_lowest(fh_mix m) {
 
 static bool wants_more(int64_t i, int64_t n) { return i < n / 8 || i >= 7 * n / 8 || (i - n / 8) % 3 == 2; }
 
-/* i, n: which layer of how many, as the category counts them. */
+/* i, n: which layer of how many, as the role counts them. */
 static unsigned facts_of(const mix_state *s, int64_t i, int64_t n) {
     const fh_mix_model *m = s->model;
     unsigned f = 0;
@@ -336,11 +339,11 @@ static unsigned facts_of(const mix_state *s, int64_t i, int64_t n) {
     return f;
 }
 
-static fh_dtype apply_rules(const mix_state *s, category c, int64_t i, int64_t n) {
+static fh_dtype apply_rules(const mix_state *s, fh_role c, int64_t i, int64_t n) {
     const unsigned f = facts_of(s, i, n);
     for (size_t k = 0; k < FH_COUNT(rules); k++) {
         const mix_rule *r = &rules[k];
-        if (r->mix == s->opt->mix && r->category == c && (r->condition & ~f) == 0) return r->type;
+        if (r->mix == s->opt->mix && r->role == c && (r->condition & ~f) == 0) return r->type;
     }
     return info[s->opt->mix].base;
 }
@@ -356,15 +359,15 @@ static fh_dtype output_type(const mix_state *s, const fh_tensor *t) {
 }
 
 static fh_dtype value_type(mix_state *s) {
-    fh_dtype t = apply_rules(s, VALUE, s->i_value, s->n_value);
+    fh_dtype t = apply_rules(s, FH_ROLE_VALUE, s->i_value, s->n_value);
     s->i_value++;
     if (is_lowest(s->opt->mix)) return t;
     if (is_70b(s->model) && (t == FH_DTYPE_Q3_K || t == FH_DTYPE_Q4_K)) t = FH_DTYPE_Q5_K;
     return s->model->n_expert == 8 ? FH_DTYPE_Q8_0 : t;
 }
 
-static fh_dtype ffn_type(mix_state *s, category c, fh_str name) {
-    int64_t *counter = c == DOWN ? &s->i_down : c == GATE ? &s->i_gate : &s->i_up;
+static fh_dtype ffn_type(mix_state *s, fh_role c, fh_str name) {
+    int64_t *counter = c == FH_ROLE_DOWN ? &s->i_down : c == FH_ROLE_GATE ? &s->i_gate : &s->i_up;
     int64_t i = (*counter)++;
     /* tensors of experts do not come one per layer */
     if (s->model->n_expert > 1 && !is_lowest(s->opt->mix) && layer_of(name) >= 0) i = layer_of(name);
@@ -372,39 +375,42 @@ static fh_dtype ffn_type(mix_state *s, category c, fh_str name) {
 }
 
 static fh_dtype type_by_rules(mix_state *s, const fh_tensor *t) {
-    const category c = category_of(t->name);
+    const fh_role c = fh_mix_role(t->name);
     const fh_dtype base = info[s->opt->mix].base;
     if (fh_str_is(s->model->arch, "glm5-next") &&
         (contains(t->name, "attn_q_a") || contains(t->name, "attn_q_b") || contains(t->name, "nextn.eh_proj")))
         return FH_DTYPE_Q8_0;
-    if (c == OUTPUT || (s->tied && c == EMBD)) return output_type(s, t);
+    if (c == FH_ROLE_OUTPUT || (s->tied && c == FH_ROLE_EMBD)) return output_type(s, t);
     if (s->opt->mix == FH_MIX_MXFP4_MOE) {
         const bool stacked = real_dims(&t->shape) > 2;
-        const bool expert = !fh_str_is(s->model->arch, "bailingmoe3") || c == UP || c == GATE || c == DOWN;
+        const bool expert =
+            !fh_str_is(s->model->arch, "bailingmoe3") || c == FH_ROLE_UP || c == FH_ROLE_GATE || c == FH_ROLE_DOWN;
         return stacked && expert ? FH_DTYPE_MXFP4 : FH_DTYPE_Q8_0;
     }
     switch (c) {
-    case VALUE: return value_type(s);
-    case KEY: return s->model->n_expert == 8 && !is_lowest(s->opt->mix) ? FH_DTYPE_Q8_0 : apply_rules(s, KEY, 0, 0);
-    case DOWN:
-    case GATE:
-    case UP: return ffn_type(s, c, t->name);
-    case EMBD:
-    case QUERY:
-    case ATTN_OUT: return apply_rules(s, c, 0, 0);
-    case OUTPUT:
-    case OTHER: break;
+    case FH_ROLE_VALUE: return value_type(s);
+    case FH_ROLE_KEY:
+        return s->model->n_expert == 8 && !is_lowest(s->opt->mix) ? FH_DTYPE_Q8_0 : apply_rules(s, FH_ROLE_KEY, 0, 0);
+    case FH_ROLE_DOWN:
+    case FH_ROLE_GATE:
+    case FH_ROLE_UP: return ffn_type(s, c, t->name);
+    case FH_ROLE_EMBD:
+    case FH_ROLE_QUERY:
+    case FH_ROLE_ATTN_OUT: return apply_rules(s, c, 0, 0);
+    case FH_ROLE_OUTPUT:
+    case FH_ROLE_OTHER:
+    case FH_ROLE_COUNT: break;
     }
     return base;
 }
 
 /* The nearest type with blocks of 32, where the row is no whole number of larger ones; F16 where even that fails. */
-static fh_status fit_row(const fh_tensor *t, fh_mix_choice *c, fh_err *err) {
+fh_status fh_mix_fit(const fh_tensor *t, fh_dtype *type, bool *fell_back, fh_err *err) {
     const uint64_t cols = fh_shape_cols(&t->shape);
-    const uint32_t block = fh_dtype_get_info(c->type)->block_elems;
+    const uint32_t block = fh_dtype_get_info(*type)->block_elems;
     if (cols % block == 0) return FH_OK;
-    c->fell_back = true;
-    switch (c->type) {
+    *fell_back = true;
+    switch (*type) {
     case FH_DTYPE_IQ1_S:
     case FH_DTYPE_IQ1_M:
     case FH_DTYPE_IQ2_XXS:
@@ -412,29 +418,29 @@ static fh_status fit_row(const fh_tensor *t, fh_mix_choice *c, fh_err *err) {
     case FH_DTYPE_IQ2_S:
     case FH_DTYPE_IQ3_XXS:
     case FH_DTYPE_IQ3_S:
-    case FH_DTYPE_IQ4_XS: c->type = FH_DTYPE_IQ4_NL; break;
+    case FH_DTYPE_IQ4_XS: *type = FH_DTYPE_IQ4_NL; break;
     case FH_DTYPE_Q2_0:
     case FH_DTYPE_Q2_K:
     case FH_DTYPE_Q3_K:
     case FH_DTYPE_TQ1_0:
-    case FH_DTYPE_TQ2_0: c->type = FH_DTYPE_Q4_0; break;
-    case FH_DTYPE_Q4_K: c->type = FH_DTYPE_Q5_0; break;
-    case FH_DTYPE_Q5_K: c->type = FH_DTYPE_Q5_1; break;
-    case FH_DTYPE_Q6_K: c->type = FH_DTYPE_Q8_0; break;
+    case FH_DTYPE_TQ2_0: *type = FH_DTYPE_Q4_0; break;
+    case FH_DTYPE_Q4_K: *type = FH_DTYPE_Q5_0; break;
+    case FH_DTYPE_Q5_K: *type = FH_DTYPE_Q5_1; break;
+    case FH_DTYPE_Q6_K: *type = FH_DTYPE_Q8_0; break;
     default:
         if (block > 32)
             return fh_fail(err, FH_ERR_UNSUPPORTED,
                            "'%.*s' has rows of %llu numbers, no multiple of %u, and there is no type like %s with "
                            "smaller blocks",
-                           FH_STR_ARG(t->name), (unsigned long long)cols, block, fh_dtype_name(c->type));
+                           FH_STR_ARG(t->name), (unsigned long long)cols, block, fh_dtype_name(*type));
     }
-    if (cols % fh_dtype_get_info(c->type)->block_elems != 0) c->type = FH_DTYPE_F16;
+    if (cols % fh_dtype_get_info(*type)->block_elems != 0) *type = FH_DTYPE_F16;
     return FH_OK;
 }
 
 static bool needs_imatrix(const fh_tensor *t, fh_dtype type, fh_mix mix) {
-    const category c = category_of(t->name);
-    if (c == EMBD || c == OUTPUT) return false;
+    const fh_role c = fh_mix_role(t->name);
+    if (c == FH_ROLE_EMBD || c == FH_ROLE_OUTPUT) return false;
     switch (type) {
     case FH_DTYPE_IQ3_XXS:
     case FH_DTYPE_IQ2_XXS:
@@ -449,21 +455,23 @@ static bool needs_imatrix(const fh_tensor *t, fh_dtype type, fh_mix mix) {
 
 static fh_status choose_one(mix_state *s, const patterns *p, const fh_tensor *t, fh_mix_choice *out, fh_err *err) {
     const fh_mix_options *opt = s->opt;
-    const category c = category_of(t->name);
+    const fh_role c = fh_mix_role(t->name);
     size_t found = p->n;
-    *out = (fh_mix_choice){.type = t->dtype};
+    *out = (fh_mix_choice){.type = t->dtype, .fixed = true};
     if (!may_change(t, s->model, opt)) return FH_OK;
     FH_TRY(patterns_find(p, t->name, opt, &found, err));
     const bool named = found < p->n;
     const bool quantized = fh_dtype_get_info(info[opt->mix].base)->cls == FH_DTYPE_CLASS_BLOCK;
-    if (opt->has_embedding && c == EMBD && !(named && fh_str_is(t->name, "per_layer_token_embd.weight")))
+    if (opt->has_embedding && c == FH_ROLE_EMBD && !(named && fh_str_is(t->name, "per_layer_token_embd.weight")))
         out->type = opt->embedding;
-    else if (opt->has_output && c == OUTPUT) out->type = opt->output;
+    else if (opt->has_output && c == FH_ROLE_OUTPUT) out->type = opt->output;
     else if (!quantized) out->type = info[opt->mix].base;
     else if (named) out->type = opt->override[found].type;
     else if (opt->pure) out->type = info[opt->mix].base;
     else out->type = type_by_rules(s, t);
-    return fit_row(t, out, err);
+    out->fixed =
+        quantized && (named || (opt->has_embedding && c == FH_ROLE_EMBD) || (opt->has_output && c == FH_ROLE_OUTPUT));
+    return fh_mix_fit(t, &out->type, &out->fell_back, err);
 }
 
 fh_status fh_mix_choose(fh_mix_choice *out, const fh_tensor *const *tensor, size_t n, const fh_mix_model *model,
@@ -471,9 +479,9 @@ fh_status fh_mix_choose(fh_mix_choice *out, const fh_tensor *const *tensor, size
     mix_state s = {.model = model, .opt = opt, .tied = true};
     patterns p = {.code = NULL};
     for (size_t i = 0; i < n; i++) {
-        const category c = category_of(tensor[i]->name);
-        s.n_value += c == VALUE;
-        if (c == OUTPUT) s.tied = false;
+        const fh_role c = fh_mix_role(tensor[i]->name);
+        s.n_value += c == FH_ROLE_VALUE;
+        if (c == FH_ROLE_OUTPUT) s.tied = false;
     }
     fh_status st = patterns_compile(&p, opt, err);
     for (size_t i = 0; i < n && st == FH_OK; i++) {

@@ -53,6 +53,7 @@ typedef struct fh_mix_options {
 typedef struct fh_mix_choice {
     fh_dtype type;
     bool fell_back;     /* the row length does not fit the type that the rules gave */
+    bool fixed;         /* not by the mix's rules: it stays as it is, or its type was given */
     bool needs_imatrix; /* garbage without */
 } fh_mix_choice;
 
@@ -60,6 +61,25 @@ typedef struct fh_mix_choice {
  * FH_ERR_USAGE: an expression that is none; FH_ERR_UNSUPPORTED: a row length for which there is no type. */
 FH_MUST_USE fh_status fh_mix_choose(fh_mix_choice *out, const fh_tensor *const *tensor, size_t n,
                                     const fh_mix_model *model, const fh_mix_options *opt, fh_err *err);
+/* The nearest type to *type that t's rows fit; FH_ERR_UNSUPPORTED where there is none. */
+FH_MUST_USE fh_status fh_mix_fit(const fh_tensor *t, fh_dtype *type, bool *fell_back, fh_err *err);
+
+/* What a matrix is for, as its name says. */
+typedef enum fh_role {
+    FH_ROLE_VALUE, /* of attention, and fused weights with values in them */
+    FH_ROLE_KEY,
+    FH_ROLE_QUERY,
+    FH_ROLE_ATTN_OUT,
+    FH_ROLE_DOWN,
+    FH_ROLE_GATE,
+    FH_ROLE_UP,
+    FH_ROLE_EMBD,
+    FH_ROLE_OUTPUT,
+    FH_ROLE_OTHER,
+    FH_ROLE_COUNT
+} fh_role;
+fh_role fh_mix_role(fh_str name);
+
 /* Sorts by the number after "blk." (none first), then by name. */
 void fh_mix_order(const fh_tensor **tensor, size_t n);
 

@@ -1,10 +1,17 @@
 /* forge/quantize_plan.c - what a quantization would do to each tensor, and what stands in its way.
  * SPDX-License-Identifier: Apache-2.0
- * Order: layers, then names; with keep_split the order of the source's files. Touches no tensor data. */
+ * Order: layers, then names; with keep_split the order of the source's files. Layers that stay are numbered anew where
+ * some go. Touches no tensor data itself. */
+#include <inttypes.h>
+#include <stdio.h>
+
 #include "base/num.h"
+#include "forge/budget.h"
 #include "forge/quantize.h"
 #include "kernel/decode.h"
 #include "kernel/quantize.h"
+
+#define NAMES_MOST ((size_t)1 << 26)
 
 static int compare_place(const void *a, const void *b) {
     const fh_tensor *const *x = a, *const *y = b;
@@ -67,39 +74,151 @@ static fh_status plan_tensor(fh_quantize_plan *p, fh_quantize_tensor *item, cons
     return FH_OK;
 }
 
-static fh_status plan_all(fh_quantize_plan *p, const fh_bundle *b, const fh_quantize_options *opt, fh_err *err) {
-    const size_t n = p->n;
-    const fh_tensor **tensor = fh_alloc(n, sizeof *tensor);
-    fh_mix_choice *choice = fh_alloc(n, sizeof *choice);
+/* ---- layers that go ---- */
+
+/* "blk.12.": the number, and where what follows it begins; false where there is none. */
+static bool layer_of(fh_str name, uint32_t *layer, size_t *behind) {
+    size_t i = 4;
+    uint64_t n = 0;
+    if (!fh_str_starts(name, "blk.")) return false;
+    for (; i < name.len && name.ptr[i] >= '0' && name.ptr[i] <= '9' && n < 100000; i++)
+        n = n * 10 + (uint64_t)(name.ptr[i] - '0');
+    if (i == 4 || i == name.len || name.ptr[i] != '.') return false;
+    *layer = (uint32_t)n;
+    *behind = i;
+    return true;
+}
+
+static bool is_pruned(const fh_quantize_options *opt, uint32_t layer) {
+    for (size_t i = 0; i < opt->n_prune; i++)
+        if (opt->prune[i] == layer) return true;
+    return false;
+}
+
+/* Drops items of the list (in the order of layers) and says what the others are called. */
+static fh_status prune(fh_quantize_plan *p, const fh_tensor **tensor, fh_str *name, const fh_quantize_options *opt,
+                       fh_err *err) {
+    uint32_t next = 0, last = UINT32_MAX, layer;
+    size_t n = 0, behind, gone = 0;
+    for (size_t i = 0; i < p->n; i++) {
+        const fh_tensor *t = tensor[i];
+        char text[640];
+        tensor[n] = t;
+        name[n] = t->name;
+        if (!layer_of(t->name, &layer, &behind)) {
+            n++;
+            continue;
+        }
+        const bool first = layer != last;
+        last = layer;
+        if (is_pruned(opt, layer)) {
+            gone += first;
+            continue;
+        }
+        if (first) next++;
+        if (next - 1 != layer) {
+            snprintf(text, sizeof text, "blk.%" PRIu32 "%.*s", next - 1, (int)FH_MIN(t->name.len - behind, (size_t)600),
+                     t->name.ptr + behind);
+            if (!fh_arena_copy(&p->names, fh_str_of(text), &name[n])) return fh_arena_fail(&p->names, err);
+        }
+        n++;
+    }
+    p->n = n;
+    p->n_layer = next;
+    if (gone == opt->n_prune && next > 0) return FH_OK;
+    return fh_fail(err, FH_ERR_USAGE,
+                   gone == opt->n_prune ? "no layer would be left" : "a layer to prune is not in the model");
+}
+
+/* ---- all ---- */
+
+/* Numbers of the model that were set by hand count for the rules, too. */
+static void set_model(fh_mix_model *m, const fh_quantize_options *opt) {
+    struct {
+        const char *key;
+        uint64_t *out;
+    } row[] = {{".block_count", &m->n_layer},
+               {".expert_count", &m->n_expert},
+               {".attention.head_count", &m->n_head},
+               {".attention.head_count_kv", &m->n_head_kv}};
+    for (size_t i = 0; i < opt->n_set; i++)
+        for (size_t k = 0; k < FH_COUNT(row); k++) {
+            const fh_str key = opt->set[i].key;
+            const size_t len = strlen(row[k].key);
+            if (key.len == m->arch.len + len && fh_str_eq(fh_str_first(key, m->arch.len), m->arch) &&
+                fh_str_ends(key, row[k].key))
+                (void)fh_gguf_to_u64(&opt->set[i], row[k].out);
+        }
+}
+
+static fh_status choose_all(fh_quantize_plan *p, const fh_tensor **tensor, const fh_str *name, const fh_feed *f,
+                            const fh_quantize_options *opt, fh_err *err) {
     fh_mix_model model;
     fh_mix_options mix = opt->mix;
-    fh_status st = tensor && choice ? FH_OK : fh_fail_memory(err, n * sizeof *choice);
-    if (st != FH_OK) goto out;
-    for (size_t i = 0; i < n; i++) tensor[i] = fh_bundle_get_tensor(b, i);
-    if (opt->keep_split) qsort(tensor, n, sizeof *tensor, compare_place);
-    else fh_mix_order(tensor, n);
-    fh_mix_read_model(&model, fh_bundle_gguf(b, 0));
+    fh_tensor *renamed = fh_alloc(p->n, sizeof *renamed);
+    const fh_tensor **list = fh_alloc(p->n, sizeof *list);
+    fh_mix_choice *choice = fh_alloc(p->n, sizeof *choice);
+    fh_status st = renamed && list && choice ? FH_OK : fh_fail_memory(err, p->n * sizeof *renamed);
+    for (size_t i = 0; i < p->n && st == FH_OK; i++) {
+        renamed[i] = *tensor[i];
+        renamed[i].name = name[i];
+        list[i] = &renamed[i];
+    }
+    fh_mix_read_model(&model, fh_feed_keys(f));
+    set_model(&model, opt);
     mix.imatrix = opt->imatrix != NULL;
-    st = fh_mix_choose(choice, tensor, n, &model, &mix, err);
-    for (size_t i = 0; i < n && st == FH_OK; i++) {
-        p->item[i].from = tensor[i];
+    if (st == FH_OK) st = fh_mix_choose(choice, list, p->n, &model, &mix, err);
+    for (size_t i = 0; i < p->n && st == FH_OK; i++) {
+        p->item[i] = (fh_quantize_tensor){.from = tensor[i], .name = name[i], .fixed = choice[i].fixed};
         st = plan_tensor(p, &p->item[i], &choice[i], opt, err);
     }
-out:
-    fh_free(tensor);
+    fh_free(renamed);
+    fh_free(list);
     fh_free(choice);
     return st;
 }
 
-fh_status fh_quantize_plan_new(fh_quantize_plan **out, const fh_bundle *b, const fh_quantize_options *opt,
+static fh_status plan_all(fh_quantize_plan *p, const fh_feed *f, const fh_quantize_options *opt, fh_err *err) {
+    const size_t n = p->n;
+    const fh_tensor **tensor = fh_alloc(n, sizeof *tensor);
+    fh_str *name = fh_alloc(n, sizeof *name);
+    p->item = fh_alloc_zero(n, sizeof *p->item);
+    fh_status st = tensor && name && p->item ? FH_OK : fh_fail_memory(err, n * sizeof *p->item);
+    for (size_t i = 0; i < n && st == FH_OK; i++) tensor[i] = fh_feed_get_tensor(f, i);
+    if (st == FH_OK && opt->keep_split && opt->n_prune == 0) qsort(tensor, n, sizeof *tensor, compare_place);
+    else if (st == FH_OK) fh_mix_order(tensor, n);
+    for (size_t i = 0; i < n && st == FH_OK; i++) name[i] = tensor[i]->name;
+    if (st == FH_OK && opt->n_prune > 0) st = prune(p, tensor, name, opt, err);
+    if (st == FH_OK) st = choose_all(p, tensor, name, f, opt, err);
+    fh_free(tensor);
+    fh_free(name);
+    return st;
+}
+
+static fh_status check_options(const fh_feed *f, const fh_quantize_options *opt, fh_err *err) {
+    if (opt->keep_split && fh_bundle_form(fh_feed_bundle(f)) != FH_FORM_GGUF)
+        return fh_fail(err, FH_ERR_UNSUPPORTED, "only a GGUF in parts can be kept in parts");
+    if (opt->keep_split && opt->n_prune > 0)
+        return fh_fail(err, FH_ERR_UNSUPPORTED, "layers cannot be left out of a model that is to stay in parts");
+    if (opt->n_prune == 0) return FH_OK;
+    for (size_t i = 0; i < fh_feed_n_tensor(f); i++) {
+        const fh_str name = fh_feed_get_tensor(f, i)->name;
+        if (fh_str_starts(name, "enc.blk.") || fh_str_starts(name, "dec.blk."))
+            return fh_fail(err, FH_ERR_UNSUPPORTED, "layers can be left out of decoders and encoders, not of both");
+    }
+    return FH_OK;
+}
+
+fh_status fh_quantize_plan_new(fh_quantize_plan **out, fh_feed *f, const fh_quantize_options *opt, fh_pool *pool,
                                fh_err *err) {
-    if (fh_bundle_form(b) != FH_FORM_GGUF)
-        return fh_fail(err, FH_ERR_UNSUPPORTED, "'%s' is no GGUF; convert it first", fh_bundle_path(b));
+    FH_TRY(check_options(f, opt, err));
     fh_quantize_plan *p = fh_alloc_zero(1, sizeof *p);
     if (!p) return fh_fail_memory(err, sizeof *p);
-    p->n = fh_bundle_n_tensor(b);
-    p->item = fh_alloc_zero(p->n, sizeof *p->item);
-    fh_status st = p->item ? plan_all(p, b, opt, err) : fh_fail_memory(err, p->n * sizeof *p->item);
+    fh_arena_init(&p->names, NAMES_MOST);
+    p->n = fh_feed_n_tensor(f);
+    p->file_type = opt->mix.copy ? UINT32_MAX : fh_mix_get(opt->mix.mix)->number;
+    fh_status st = plan_all(p, f, opt, err);
+    if (st == FH_OK && opt->bpw > 0) st = fh_budget_apply(p, f, opt, pool, err);
     if (st != FH_OK) {
         fh_quantize_plan_free(p);
         return st;
@@ -111,5 +230,6 @@ fh_status fh_quantize_plan_new(fh_quantize_plan **out, const fh_bundle *b, const
 void fh_quantize_plan_free(fh_quantize_plan *p) {
     if (!p) return;
     fh_free(p->item);
+    fh_arena_release(&p->names);
     fh_free(p);
 }

@@ -107,6 +107,14 @@ FH_MUST_USE fh_status fh_gguf_build_add_tensor(fh_gguf_build *b, const fh_tensor
 typedef fh_status fh_gguf_source(void *ctx, size_t i, const fh_tensor *t, fh_writer *w, fh_err *err);
 FH_MUST_USE fh_status fh_gguf_write(const fh_gguf_build *b, const char *path, fh_gguf_source *source, void *ctx,
                                     fh_err *err);
+/* The same into an open writer, which stays the caller's. */
+FH_MUST_USE fh_status fh_gguf_write_to(const fh_gguf_build *b, fh_writer *w, fh_gguf_source *source, void *ctx,
+                                       fh_err *err);
+/* The same, such that a process that died is gone on with, tensor by tensor, by the next call for this path with the
+ * same header and salt: whatever the data depends on. Tensors that are there already are not asked for. A full disk
+ * leaves the work there, too. */
+FH_MUST_USE fh_status fh_gguf_write_resumable(const fh_gguf_build *b, const char *path, fh_str salt,
+                                              fh_gguf_source *source, void *ctx, fh_err *err);
 
 /* ---- split sets: name-00001-of-00003.gguf ---- */
 typedef struct fh_gguf_split {

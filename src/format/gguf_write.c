@@ -7,6 +7,7 @@
  * the header and each tensor, the last one too, end at a multiple of the alignment, as peers write
  * it; (3) offsets follow from shapes alone, so the header is written before any data is asked for.
  */
+#include "base/hash.h"
 #include "format/gguf_part.h"
 
 #define WRITE_VERSION 3u
@@ -269,22 +270,65 @@ static fh_status put_header(fh_writer *w, const fh_gguf_build *b, fh_err *err) {
 static fh_status put_data(fh_writer *w, const fh_gguf_build *b, size_t i, fh_gguf_source *source, void *ctx,
                           fh_err *err) {
     const fh_tensor *t = tensor_at(b, i);
-    uint64_t bytes, before = fh_writer_offset(w);
+    uint64_t bytes, padded, before = fh_writer_offset(w);
     FH_TRY(tensor_bytes(t, &bytes, err));
+    if (!fh_align_up(bytes, b->alignment, &padded)) return fh_fail(err, FH_ERR_LIMIT, "a tensor is too large");
+    if (fh_writer_kept(w) >= before + padded) {
+        fh_writer_skip(w, padded);
+        return FH_OK;
+    }
     if (source) FH_TRY(source(ctx, i, t, w, err));
     else if (t->data.ptr) FH_TRY(fh_writer_add(w, t->data.ptr, t->data.len, err));
     uint64_t got = fh_writer_offset(w) - before;
     if (got != bytes)
         return fh_fail(err, FH_ERR_USAGE, "tensor '%.*s': %llu bytes of data were given, its shape needs %llu",
                        FH_STR_ARG(t->name), (unsigned long long)got, (unsigned long long)bytes);
-    return put_padding(w, b->alignment, err);
+    FH_TRY(put_padding(w, b->alignment, err));
+    return fh_writer_checkpoint(w, err);
+}
+
+fh_status fh_gguf_write_to(const fh_gguf_build *b, fh_writer *w, fh_gguf_source *source, void *ctx, fh_err *err) {
+    fh_status status = put_header(w, b, err);
+    for (size_t i = 0; i < b->tensor.n && status == FH_OK; i++) status = put_data(w, b, i, source, ctx, err);
+    return status;
+}
+
+/* ---- work that survives ---- */
+
+static fh_status hash_bytes(void *ctx, const void *data, size_t n, fh_err *err) {
+    return fh_sha256_add(ctx, data, n, err);
+}
+
+static fh_status identity_of(const fh_gguf_build *b, fh_str salt, char hex[FH_SHA256_HEX], fh_err *err) {
+    fh_sha256 *h = NULL;
+    fh_writer *w = NULL;
+    fh_status status = fh_sha256_new(&h, err);
+    if (status == FH_OK) status = fh_sha256_add(h, salt.ptr, salt.len, err);
+    if (status == FH_OK) status = fh_writer_open_sink(&w, hash_bytes, h, err);
+    if (status == FH_OK) status = put_header(w, b, err);
+    if (status == FH_OK) status = fh_sha256_finish(h, hex, err);
+    fh_writer_abort(w);
+    fh_sha256_free(h);
+    return status;
+}
+
+fh_status fh_gguf_write_resumable(const fh_gguf_build *b, const char *path, fh_str salt, fh_gguf_source *source,
+                                  void *ctx, fh_err *err) {
+    char identity[FH_SHA256_HEX];
+    fh_writer *w;
+    FH_TRY(identity_of(b, salt, identity, err));
+    FH_TRY(fh_writer_open_resumable(&w, path, identity, err));
+    const fh_status status = fh_gguf_write_to(b, w, source, ctx, err);
+    if (status == FH_OK) return fh_writer_commit(w, err);
+    if (status == FH_ERR_SPACE || status == FH_ERR_IO) fh_writer_suspend(w);
+    else fh_writer_abort(w);
+    return status;
 }
 
 fh_status fh_gguf_write(const fh_gguf_build *b, const char *path, fh_gguf_source *source, void *ctx, fh_err *err) {
     fh_writer *w;
     FH_TRY(fh_writer_open(&w, path, err));
-    fh_status status = put_header(w, b, err);
-    for (size_t i = 0; i < b->tensor.n && status == FH_OK; i++) status = put_data(w, b, i, source, ctx, err);
+    const fh_status status = fh_gguf_write_to(b, w, source, ctx, err);
     if (status != FH_OK) {
         fh_writer_abort(w);
         return status;

@@ -66,15 +66,17 @@ static void usual(const char *path) {
 
 static fh_status quantize(const char *from, const char *to, const fh_quantize_options *opt, int workers, fh_err *err) {
     fh_bundle *b = NULL;
+    fh_feed *f = NULL;
     fh_quantize_plan *p = NULL;
     fh_pool *pool = NULL;
     fh_status st = fh_bundle_open(&b, from, err);
-    if (st == FH_OK) st = fh_quantize_plan_new(&p, b, opt, err);
+    if (st == FH_OK) st = fh_feed_open(&f, b, NULL, err);
     if (st == FH_OK) st = fh_pool_new(&pool, &(fh_pool_options){.n_worker = workers, .no_pin = true}, err);
-    if (st == FH_OK) st = fh_quantize_write(p, b, to, opt, pool, err);
-    fh_pool_free(pool);
+    if (st == FH_OK) st = fh_quantize_plan_new(&p, f, opt, pool, err);
+    if (st == FH_OK) st = fh_quantize_write(p, f, to, opt, pool, err);
     fh_quantize_plan_free(p);
-    fh_bundle_close(b);
+    fh_pool_free(pool);
+    fh_feed_close(f);
     return st;
 }
 
