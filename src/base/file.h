@@ -60,7 +60,7 @@ FH_MUST_USE fh_status fh_writer_open_sink(fh_writer **out, fh_sink *sink, void *
 FH_MUST_USE fh_status fh_writer_open_resumable(fh_writer **out, const char *path, const char *identity, fh_err *err);
 uint64_t fh_writer_kept(const fh_writer *w);
 void fh_writer_skip(fh_writer *w, uint64_t n); /* never beyond what is kept */
-/* All bytes so far will be kept; not more often than each second, and nothing for other writers. */
+/* All bytes so far will be kept; at most four times a second, and nothing for other writers. */
 FH_MUST_USE fh_status fh_writer_checkpoint(fh_writer *w, fh_err *err);
 void fh_writer_suspend(fh_writer *w); /* frees w; what was kept stays for the next one */
 

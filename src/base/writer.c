@@ -19,7 +19,7 @@
 
 #define BUFFER_BYTES (1u << 16)
 #define IDENTITY_CHARS 64
-#define CHECKPOINT_NS 1000000000u
+#define CHECKPOINT_NS 250000000u
 
 struct fh_writer {
     int fd, at_fd;   /* the temporary; of resumable writers, the line about it */
