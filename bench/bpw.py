@@ -50,7 +50,7 @@ def main():
     ap.add_argument("--exact", action="store_true")
     ap.add_argument("--csv", type=pathlib.Path)
     ap.add_argument("--mixes", default="Q4_K_M,Q3_K_M")
-    ap.add_argument("--more", default="", help="options for quantize")
+    ap.add_argument("--more", default="", help="options for the budget, such as --measure")
     a = ap.parse_args()
     commit = run("git", "-C", pathlib.Path(__file__).parent, "rev-parse", "--short", "HEAD").decode().strip()
     head = "commit,model,imatrix,tokens,mix,bpw,mean_kld,same_top"
@@ -67,11 +67,11 @@ def main():
                     out = pathlib.Path(t) / "out.gguf"
                     how = [mix] if what == "mix" else ["--bpw", f"{bpw:.9f}"]
                     im = ["--imatrix", a.imatrix] if a.imatrix else []
-                    r = json.loads(run(a.binary, "quantize", model, out, *how, *im, *a.more.split(), "--json"))
+                    r = json.loads(run(a.binary, "quantize", model, out, *how, *im, *(a.more.split() if what == "budget" else []), "--json"))
                     bits = r["bytes"] * 8 / r["values"]
                     bpw = bpw or bits
                     kld, same = compare(want, logits(a.binary, out, tokens, n_vocab, a.exact))
-                name = mix if what == "mix" else f"--bpw {bpw:.3f}"
+                name = mix if what == "mix" else f"--bpw {bpw:.3f} {a.more}".strip()
                 row = (
                     f"{commit},{model.name},{os.path.basename(a.imatrix or '')},{a.tokens},{name},{bits:.4f},"
                     f"{kld:.6g},{same:.4f}"

@@ -17,7 +17,7 @@
 
 typedef struct quantize_args {
     const char *imatrix, *output_type, *embedding_type, *type_file, *prune;
-    bool allow_requantize, leave_output, pure, keep_split, dry_run, force, verbose, no_tokenizer;
+    bool allow_requantize, leave_output, pure, keep_split, dry_run, force, verbose, no_tokenizer, measure;
     uint64_t threads;
     double bpw;
     fh_cli_list tensor_types, includes, excludes, set;
@@ -310,6 +310,13 @@ static fh_status plan_and_write(const quantize_args *a, fh_feed *f, const char *
     opt->measured = show_measured;
     opt->progress = show_written;
     opt->progress_ctx = ui;
+    char probe[FH_PATH_MAX];
+    if (a->measure) {
+        const int n = snprintf(probe, sizeof probe, "%s.probe", to ? to : "");
+        if (!to || opt->bpw <= 0 || n >= (int)sizeof probe)
+            return fh_fail(err, FH_ERR_USAGE, "--measure goes with --bpw and OUT");
+        opt->probe = probe;
+    }
     FH_TRY(fh_pool_new(&pool, &(fh_pool_options){.n_worker = (int)a->threads}, err));
     fh_status st = fh_quantize_plan_new(plan, f, opt, pool, err);
     if (st == FH_OK && !a->dry_run) st = fh_quantize_write(*plan, f, to, opt, pool, err);
@@ -383,6 +390,9 @@ static int run(fh_cli *cli, quantize_args *a) {
          "do not use it for such tensors; repeatable (default: none)"},
         {"--bpw", FH_OPTION_F64, &a->bpw, "N",
          "instead of TYPE: types by what each tensor loses, N bits a number at the most (default: as TYPE says)"},
+        {"--measure", FH_OPTION_FLAG, &a->measure, NULL,
+         "with --bpw: run the model to see what a loss costs where; needs OUT, and room for the source beside it "
+         "(default: estimate)"},
         {"--tensor-type", FH_OPTION_LIST, &a->tensor_types, "PATTERN=TYPE",
          "this type for tensors whose name the expression matches; repeatable, the first match counts (default: none)"},
         {"--tensor-type-file", FH_OPTION_TEXT, &a->type_file, "FILE",

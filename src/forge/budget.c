@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 
 #include "base/num.h"
+#include "forge/sensitivity.h"
 #include "kernel/decode.h"
 #include "kernel/quantize.h"
 
@@ -46,6 +47,8 @@ typedef struct item {
     fh_quantize_tensor *of;
     choice choice[MOST_CHOICES]; /* [n], more bytes and less error one after another */
     size_t n, now;
+    fh_dtype probe;
+    double probe_error; /* in the type in which sensitivity is measured */
 } item;
 
 /* Sampled rows of one tensor, tried in all its types by all threads. */
@@ -201,7 +204,8 @@ static void sum_up(trial *t) {
     for (size_t k = 0; k < t->of->n; k++) {
         double sum = 0;
         for (uint64_t r = 0; r < t->n_row; r++) sum += t->error[k * t->n_row + r];
-        t->of->choice[k].error = energy > 0 ? role_weight[fh_mix_role(t->of->of->name)] * sum / energy : 0;
+        t->of->choice[k].error = energy > 0 ? sum / energy : 0;
+        if (t->of->choice[k].type == t->of->probe) t->of->probe_error = t->of->choice[k].error;
     }
 }
 
@@ -228,6 +232,9 @@ static fh_status measure(item *it, fh_feed *f, const fh_quantize_options *opt, f
     float *weight = NULL;
     FH_TRY(list_choices(it, opt, err));
     if (it->n == 0) return FH_OK; /* nothing to choose from */
+    bool fell_back = false;
+    it->probe = FH_SENSITIVITY_TYPE;
+    FH_TRY(fh_mix_fit(from, &it->probe, &fell_back, err));
     t.rows_per_matrix = from->shape.dim[from->shape.n_dim - 2];
     t.n_row = FH_MIN(FH_MAX(SAMPLE / t.cols, (uint64_t)FEWEST_ROWS), t.rows);
     fh_status st = reserve(&t, n_worker, err);
@@ -355,6 +362,36 @@ static void settle(fh_quantize_plan *p, const item *items, size_t n) {
     p->file_type = most_common(p);
 }
 
+/* What an error counts, as measured; the mean where that tells nothing. */
+static void use_measured(double weight[FH_ROLE_COUNT], const double *cost, const double *sum) {
+    double all_cost = 0, all_sum = 0;
+    for (int r = 0; r < FH_ROLE_COUNT; r++) {
+        all_cost += cost[r];
+        all_sum += sum[r];
+    }
+    for (int r = 0; r < FH_ROLE_COUNT; r++) {
+        weight[r] = all_sum > 0 ? all_cost / all_sum : 1;
+        if (sum[r] > 0 && cost[r] > 0) weight[r] = cost[r] / sum[r];
+    }
+}
+
+static fh_status weigh(item *items, size_t n, const fh_quantize_plan *p, fh_feed *f, const fh_quantize_options *opt,
+                       fh_pool *pool, fh_err *err) {
+    double cost[FH_ROLE_COUNT], sum[FH_ROLE_COUNT] = {0}, weight[FH_ROLE_COUNT];
+    bool tied = true;
+    memcpy(weight, role_weight, sizeof weight);
+    for (size_t i = 0; i < n; i++) sum[fh_mix_role(items[i].of->name)] += items[i].probe_error;
+    for (size_t i = 0; i < p->n; i++) tied = tied && fh_mix_role(p->item[i].name) != FH_ROLE_OUTPUT;
+    if (tied) weight[FH_ROLE_EMBD] = weight[FH_ROLE_OUTPUT]; /* the embeddings are the head, too */
+    if (opt->probe) {
+        FH_TRY(fh_sensitivity_measure(cost, p, f, opt, opt->probe, pool, err));
+        use_measured(weight, cost, sum);
+    }
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = 0; k < items[i].n; k++) items[i].choice[k].error *= weight[fh_mix_role(items[i].of->name)];
+    return FH_OK;
+}
+
 fh_status fh_budget_apply(fh_quantize_plan *p, fh_feed *f, const fh_quantize_options *opt, fh_pool *pool, fh_err *err) {
     const double budget = floor(opt->bpw * (double)p->n_value / 8);
     item *items = fh_alloc_zero(p->n, sizeof *items);
@@ -376,6 +413,7 @@ fh_status fh_budget_apply(fh_quantize_plan *p, fh_feed *f, const fh_quantize_opt
         st = fh_fail(err, FH_ERR_UNSUPPORTED, "%.3f bits a number are too few: this model needs %.3f%s", opt->bpw,
                      (double)least * 8 / (double)p->n_value,
                      opt->imatrix ? "" : " (smaller types need an importance matrix)");
+    if (st == FH_OK && n > 0) st = weigh(items, n, p, f, opt, pool, err);
     if (st == FH_OK && n > 0) st = spend(items, n, (uint64_t)budget - least, err);
     if (st == FH_OK) settle(p, items, n);
     fh_free(items);

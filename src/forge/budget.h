@@ -1,10 +1,11 @@
 /* forge/budget.h - types for a model that may take so many bits a number, and no more.
  * SPDX-License-Identifier: Apache-2.0
  * The rule, in full:
- *   error of a tensor in a type  =  weight of its role (budget.def)  *  sum w (x - q)^2 / sum w x^2
+ *   error of a tensor in a type  =  weight of its role  *  sum w (x - q)^2 / sum w x^2
  * over rows spread evenly through the tensor; q is x after quantizing and back; w is the importance of the column where
  * an importance matrix has the tensor, else 1. Without importance this is the share of a weight's energy that is lost,
- * with it the share of its output's; errors of tensors are taken to add up.
+ * with it the share of its output's; errors of tensors are taken to add up. The weight of a role is what the model's
+ * answers lose for such an error in it: measured (forge/sensitivity.h) where opt->probe is given, else budget.def's.
  * The sum over all tensors is made as small as the budget allows: each tensor starts in its smallest type, then the
  * steps along each tensor's convex hull of (bytes, error) are taken, those with the most error per byte first
  * (Lagrange's solution), and what is left of the budget goes to whichever single changes still fit. The same

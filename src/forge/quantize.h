@@ -1,8 +1,8 @@
 /* forge/quantize.h - a model file with smaller types out of another.
  * SPDX-License-Identifier: Apache-2.0
- * Reads in place (safetensors: converts on the way), writes beside the target and renames at the end: a file with the final name is whole. Memory is
- * bounded by a few rows per thread and one slab of output, whatever the model's size. Same bytes for any number of
- * threads. */
+ * Reads in place (safetensors: converts on the way), writes beside the target and renames at the end: a file with the
+ * final name is whole. Memory is bounded by a few rows per thread and slabs of input and output, whatever the model's
+ * size. Same bytes for any number of threads. */
 #ifndef FH_FORGE_QUANTIZE_H
 #define FH_FORGE_QUANTIZE_H
 
@@ -40,7 +40,8 @@ typedef struct fh_quantize_options {
     size_t n_prune;            /* */
     const fh_gguf_kv *set;     /* [n_set] keys to set; the last of the same name counts */
     size_t n_set;
-    double bpw;                                                 /* budget in bits a number, or 0: as the mix says */
+    double bpw;        /* budget in bits a number, or 0: as the mix says */
+    const char *probe; /* with a budget: measure what each role's loss costs, by way of this file; or NULL */
     void (*measured)(void *ctx, uint64_t done, uint64_t total); /* tensors tried for a budget; or NULL */
     void (*progress)(void *ctx, uint64_t done, uint64_t total); /* bytes read; or NULL */
     void *progress_ctx;

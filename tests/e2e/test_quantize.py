@@ -8,6 +8,7 @@ N skipped.
 
 import hashlib
 import json
+import math
 import pathlib
 import random
 import struct
@@ -321,6 +322,39 @@ def test_budget(tmp):
     report("too little", (p.returncode != 1 or "2.625" not in p.stderr) and p.stderr)
 
 
+def logits(model, n_vocab):
+    """Rows of log-probabilities over fixed tokens."""
+    tokens = " ".join(str(i * 37 % n_vocab) for i in range(48))
+    p = subprocess.run([BIN, "logits", model, "--exact", "--tokens", tokens], capture_output=True, timeout=300)
+    x = struct.unpack(f"<{len(p.stdout) // 4}f", p.stdout)
+    rows = [x[i : i + n_vocab] for i in range(0, len(x), n_vocab)]
+    return [[v - math.log(sum(math.exp(u) for u in r)) for v in r] for r in rows]
+
+
+def test_quality(tmp):
+    """At the bits that a mix takes a budget loses less, and least when it has measured."""
+    base, out = DATA / "types" / "base.gguf", tmp / "quality.gguf"
+    n_vocab = 320
+    want = logits(base, n_vocab)
+    for mix in ("Q4_K_M", "Q3_K_M"):
+        kld = []
+        for how in ([mix], ["--bpw"], ["--bpw", "--measure"]):
+            args = [how[0]] if len(kld) == 0 else ["--bpw", f"{bits:.9f}", *how[1:]]
+            p = run(base, out, "--force", "--json", *args)
+            report(f"{mix} {how}", p.returncode and p.stderr)
+            r = json.loads(p.stdout)
+            bits = bits if kld else r["bytes"] * 8 / r["values"]
+            report(f"{mix} {how} bits", r["bytes"] * 8 / r["values"] > bits + 1e-6 and str(bits))
+            got = logits(out, n_vocab)
+            kld.append(sum(math.exp(a) * (a - b) for x, y in zip(want, got) for a, b in zip(x, y)) / len(want))
+        report(f"{mix} against a budget", not kld[1] < 0.8 * kld[0] and str(kld))
+        report(f"{mix} against a measured one", not kld[2] < 0.8 * kld[0] and str(kld))
+    left = [f.name for f in tmp.iterdir() if "probe" in f.name]
+    report("no probe left", left and str(left))
+    p = run(base, "--dry-run", "--bpw", 4, "--measure")
+    report("measuring wants a place", p.returncode != 2 and p.stderr)
+
+
 def test_sources(tmp):
     """Safetensors folders of every shape there is: the file that convert and then quantize make."""
     names = (pathlib.Path(__file__).parent.parent / "golden/models.txt").read_text().split(",")
@@ -370,6 +404,7 @@ def main():
         test_budget(tmp)
         if DATA and (DATA / "types" / "quant.json").exists():
             test_golden(tmp)
+            test_quality(tmp)
             test_sources(tmp)
         else:
             skipped = 1
