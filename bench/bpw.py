@@ -67,7 +67,8 @@ def main():
                     out = pathlib.Path(t) / "out.gguf"
                     how = [mix] if what == "mix" else ["--bpw", f"{bpw:.9f}"]
                     im = ["--imatrix", a.imatrix] if a.imatrix else []
-                    r = json.loads(run(a.binary, "quantize", model, out, *how, *im, *(a.more.split() if what == "budget" else []), "--json"))
+                    more = a.more.split() if what == "budget" else []
+                    r = json.loads(run(a.binary, "quantize", model, out, *how, *im, *more, "--json"))
                     bits = r["bytes"] * 8 / r["values"]
                     bpw = bpw or bits
                     kld, same = compare(want, logits(a.binary, out, tokens, n_vocab, a.exact))

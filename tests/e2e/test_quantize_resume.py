@@ -2,8 +2,8 @@
 """tests/e2e/test_quantize_resume.py BINARY [MODEL TYPE KILLS] - `freehold quantize` that is killed, or has no room.
 
 Killed by SIGKILL at random moments and started again each time: the work kept never shrinks, the file is the one that
-an undisturbed run makes, and nothing is left beside it. A full disk and a truncated source: a clear error, no file under
-the final name. Without MODEL one is made here and killed a few times.
+an undisturbed run makes, and nothing is left beside it. A full disk and a truncated source: a clear error, no file
+under the final name. Without MODEL one is made here and killed a few times.
 Closing line: N passed, N failed, N skipped.
 """
 

@@ -172,3 +172,78 @@ TEST(writer, replaces_whole_or_not_at_all) {
         }
     }
 }
+
+/* n bytes that depend on their place. */
+static void add_bytes(fh_writer *w, size_t from, size_t n) {
+    fh_err err;
+    uint8_t b[1000];
+    for (size_t i = from; i < from + n;) {
+        size_t k = 0;
+        for (; k < sizeof b && i < from + n; k++, i++) b[k] = (uint8_t)(i * 7 + i / 251);
+        CHECK_OK(fh_writer_add(w, b, k, &err), err);
+    }
+}
+
+TEST(writer, goes_on_where_it_was) {
+    static const char a[] = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+    static const char b[] = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+    const char *path = tmp_path("long");
+    const size_t before = count_files();
+    fh_writer *w, *other;
+    fh_err err;
+    fh_buf got;
+    CHECK_OK(fh_writer_open_resumable(&w, path, a, &err), err);
+    CHECK_STATUS(fh_writer_open_resumable(&other, path, a, &err), FH_ERR_EXISTS);
+    add_bytes(w, 0, 100000);
+    usleep(300000);
+    CHECK_OK(fh_writer_checkpoint(w, &err), err);
+    add_bytes(w, 100000, 5000); /* not promised */
+    fh_writer_suspend(w);
+    CHECK(fh_file_get_kind(path) == FH_FILE_NONE);
+    CHECK_OK(fh_writer_open_resumable(&w, path, a, &err), err);
+    CHECK_U64(fh_writer_kept(w), 100000);
+    fh_writer_skip(w, 90000);
+    add_bytes(w, 90000, 40000); /* partly there */
+    CHECK_OK(fh_writer_commit(w, &err), err);
+    fh_buf_init(&got, 1 << 20);
+    CHECK_OK(fh_file_read(path, &got, &err), err);
+    CHECK_U64(got.len, 130000);
+    for (size_t i = 0; i < got.len; i++)
+        if (got.ptr[i] != (uint8_t)(i * 7 + i / 251)) fh_test_fail(__FILE__, __LINE__, "byte %zu", i);
+    fh_buf_release(&got);
+    CHECK_U64(count_files(), before + 1);
+    /* other work under the same name starts over; giving up leaves nothing */
+    CHECK_OK(fh_writer_open_resumable(&w, path, a, &err), err);
+    add_bytes(w, 0, 1000);
+    usleep(300000);
+    CHECK_OK(fh_writer_checkpoint(w, &err), err);
+    fh_writer_suspend(w);
+    CHECK_OK(fh_writer_open_resumable(&w, path, b, &err), err);
+    CHECK_U64(fh_writer_kept(w), 0);
+    fh_writer_abort(w);
+    CHECK_U64(count_files(), before + 1);
+}
+
+static fh_status add_up(void *ctx, const void *data, size_t n, fh_err *err) {
+    (void)data;
+    *(size_t *)ctx += n;
+    return *(size_t *)ctx > 100 ? fh_fail(err, FH_ERR_LIMIT, "enough") : FH_OK;
+}
+
+TEST(writer, into_a_function) {
+    size_t sum = 0;
+    fh_writer *w;
+    fh_err err;
+    CHECK_OK(fh_writer_open_sink(&w, add_up, &sum, &err), err);
+    CHECK_OK(fh_writer_add(w, "hello", 5, &err), err);
+    CHECK_U64(fh_writer_offset(w), 5);
+    CHECK_OK(fh_writer_commit(w, &err), err);
+    CHECK_U64(sum, 5);
+    CHECK_OK(fh_writer_open_sink(&w, add_up, &sum, &err), err);
+    CHECK_STATUS(fh_writer_add(w,
+                               tmp_path("a name that is long enough, with the folder in front of it, to be more than "
+                                        "the function above wants to have"),
+                               120, &err),
+                 FH_ERR_LIMIT);
+    fh_writer_abort(w);
+}

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <unistd.h>
 
+#include "base/fault.h"
 #include "base/hash.h"
 #include "base/json.h"
 #include "base/num.h"
@@ -205,6 +206,28 @@ static void split_part(const char *path, uint16_t no, const char *tensor, size_t
     for (size_t k = 0; k < 3; k++) CHECK_OK(fh_gguf_build_add_kv(src.build, &kv[k], &err), err);
     add_tensor(tensor, i, FH_DTYPE_F32, ROWS, COLS);
     end(path);
+}
+
+TEST(quantize_file, a_fault_at_every_call) {
+    static const fh_fault_kind kinds[] = {FH_FAULT_ALLOC, FH_FAULT_OPEN,  FH_FAULT_MMAP,
+                                          FH_FAULT_WRITE, FH_FAULT_FSYNC, FH_FAULT_RENAME};
+    const char *from = path_of("fault.gguf"), *whole = path_of("fault-whole.gguf"), *to = path_of("fault-to.gguf");
+    const fh_quantize_options opt = {.mix = {.mix = FH_MIX_Q4_K_M}, .bpw = 4.5};
+    fh_err err = {0};
+    usual(from);
+    CHECK_OK(quantize(from, whole, &opt, 2, &err), err);
+    for (size_t k = 0; k < FH_COUNT(kinds); k++)
+        for (uint64_t nth = 1;; nth++) {
+            fh_fault_arm(kinds[k], nth, false);
+            const fh_status st = quantize(from, to, &opt, 2, &err);
+            fh_fault_disarm();
+            CHECK(st == FH_OK || fh_file_get_kind(to) == FH_FILE_NONE || kinds[k] == FH_FAULT_FSYNC);
+            (void)unlink(to);
+            CHECK(nth < 2000);
+            if (st == FH_OK) break;
+        }
+    CHECK_OK(quantize(from, to, &opt, 2, &err), err);
+    CHECK(same_files(to, whole));
 }
 
 TEST(quantize_file, splits) {
