@@ -2,7 +2,8 @@
 """bench/bpw.py BINARY MODEL... [--imatrix FILE] [--tokens N] [--exact] [--csv FILE] - budgets against mixes.
 
 For each model: quantized as Q4_K_M and as Q3_K_M, and with --bpw at the bits that each of these took; then the mean
-KL divergence and the share of equal first choices over N tokens, against the model itself. One CSV row a file.
+KL divergence and the share of equal first choices over N tokens, against the model itself. One CSV row a file (in its
+command the commas of lists are written as +).
 """
 
 import argparse
@@ -13,6 +14,7 @@ import os
 import pathlib
 import random
 import subprocess
+import sys
 import tempfile
 
 
@@ -53,7 +55,8 @@ def main():
     ap.add_argument("--more", default="", help="options for the budget, such as --measure")
     a = ap.parse_args()
     commit = run("git", "-C", pathlib.Path(__file__).parent, "rev-parse", "--short", "HEAD").decode().strip()
-    head = "commit,model,imatrix,tokens,mix,bpw,mean_kld,same_top"
+    head = "commit,model,imatrix,tokens,mix,bpw,mean_kld,same_top,command"
+    command = "bench/bpw.py " + " ".join(os.path.basename(v) for v in sys.argv[1:]).replace(",", "+")
     rows = []
     for model in a.model:
         n_vocab = json.loads(run(a.binary, "show", model, "--json"))["vocabulary"]
@@ -75,7 +78,7 @@ def main():
                 name = mix if what == "mix" else f"--bpw {bpw:.3f} {a.more}".strip()
                 row = (
                     f"{commit},{model.name},{os.path.basename(a.imatrix or '')},{a.tokens},{name},{bits:.4f},"
-                    f"{kld:.6g},{same:.4f}"
+                    f"{kld:.6g},{same:.4f},{command}"
                 )
                 print(row, flush=True)
                 rows.append(row)
