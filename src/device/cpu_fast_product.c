@@ -30,13 +30,23 @@ void fh_cpu_size_forms(const fh_plan *p, const fh_extent *ceiling, fh_cpu_sizes 
     }
 }
 
-/* Where a plan chooses experts or keeps a memory, a rounded input is not a small error: another expert may answer.
- * Measured over the golden models, bf16 inputs cost such a plan a mean KLD of 1e-2, and plans without 3e-4; so these
- * keep f32 inputs where bf16 would be faster. int8 inputs have scales of their own and stay. */
+/* Where a plan chooses experts, keeps a memory or has scores that nothing scales down (those with biases by distance),
+ * a rounded input is not a small error: another expert may answer, another key win. Measured over the golden models,
+ * bf16 inputs cost such a plan a mean KLD of 1e-2, and plans without 3e-4; so these keep f32 inputs where bf16 would be
+ * faster. int8 inputs have scales of their own and stay. */
 bool fh_cpu_is_careful(const fh_plan *p) {
-    for (uint32_t i = 0; i < p->n_op; i++)
-        if (p->op[i].kind == FH_OP_ROUTE || p->op[i].kind == FH_OP_DELTA) return true;
+    for (uint32_t i = 0; i < p->n_op; i++) {
+        const fh_op *o = &p->op[i];
+        if (o->kind == FH_OP_ROUTE || o->kind == FH_OP_DELTA) return true;
+        if (o->kind == FH_OP_ATTEND && o->u.attend.buckets != 0) return true;
+    }
     return false;
+}
+
+fh_product_form fh_cpu_form_wanted(const fh_product *q, uint64_t n, bool careful) {
+    const fh_product_form form = fh_product_wants(q, n);
+    if (!careful || form != FH_FORM_BF16) return form;
+    return fh_product_takes(q, FH_FORM_I8) ? FH_FORM_I8 : FH_FORM_F32;
 }
 
 /* ---- inputs ---- */
@@ -51,8 +61,7 @@ void fh_cpu_form_note(fh_cpu_worker *w, const fh_op *o) {
 }
 
 fh_product_form fh_cpu_fast_form_of(const fh_exec *x, const fh_cpu_product *p) {
-    const fh_product_form form = fh_product_wants(fh_prepared_get(x->prepared, p->o->matrix), fh_cpu_rows(x, &p->in));
-    return x->careful && form == FH_FORM_BF16 ? FH_FORM_F32 : form;
+    return fh_cpu_form_wanted(fh_prepared_get(x->prepared, p->o->matrix), fh_cpu_rows(x, &p->in), x->careful);
 }
 
 static bool is_formed(const fh_cpu_worker *w, const fh_cpu_product *p, fh_product_form form) {

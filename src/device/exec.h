@@ -28,6 +28,8 @@ uint64_t fh_exec_bytes(const fh_exec *x); /* scratch */
 /* Fast mode keeps f32 inputs in this plan where it would take bf16 in others (int8 stays): rounding could choose
  * another expert, or stay in a memory. */
 bool fh_cpu_is_careful(const fh_plan *plan);
+/* The form in which a product takes n inputs in fast mode. */
+fh_product_form fh_cpu_form_wanted(const fh_product *q, uint64_t n, bool careful);
 
 /* Runs the plan's ops up to the last one that `want` (bits 1 << FH_EXPORT_*) needs; 0 wants nothing but state. The
  * batch must keep to the ceilings (else FH_ERR_USAGE) and token ids to the vocabulary (FH_ERR_USAGE, naming it). */

@@ -29,8 +29,7 @@ static fh_peak_kind arithmetic(const fh_plan *p, const fh_op *o, const fh_roofli
     fh_product product;
     fh_product_init(&product, &p->matrix[o->matrix], fh_cpu_best_level());
     uint64_t n = p->value[o->out[0].value].dim == FH_DIM_ROWS ? b->n_row : b->n_token;
-    fh_peak_kind kind = kind_of_form(fh_product_wants(&product, FH_MAX(n, 1)));
-    return careful && kind == FH_PEAK_BF16 ? FH_PEAK_F32 : kind;
+    return kind_of_form(fh_cpu_form_wanted(&product, FH_MAX(n, 1), careful));
 }
 
 /* Of n_mat experts, how many do `rows` choices of n_token tokens touch on average, as a share of the most. */
