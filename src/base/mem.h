@@ -20,7 +20,7 @@ void fh_free(void *p);                                        /* NULL is fine */
 /* For what is large and read in streams: aligned to 64 bytes, and in huge pages where the system grants them.
  * Uninitialized; freed like all else. */
 FH_MUST_USE void *fh_alloc_wide(size_t n, size_t size);
-FH_MUST_USE char *fh_strdup(fh_str s);                        /* adds a final NUL */
+FH_MUST_USE char *fh_strdup(fh_str s); /* adds a final NUL */
 
 /* Counted in test builds (FH_TEST_BUILD); all zero otherwise. calls: of the calling thread. */
 typedef struct fh_mem_stats {

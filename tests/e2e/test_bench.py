@@ -322,7 +322,7 @@ def comparison():
         ours = fake(tmp, "ours", [(300, 10), (600, 12), (150, 11)])
         slow = fake(tmp, "slow", [(100, 10), (100, 10), (100, 10)])
         broken = fake(tmp, "broken", [(100, 20), None, (1, 1)])
-        (tmp / "targets.csv").write_text("peer,test,at_least\nslow,pp*,2.5\nslow,tg*,1.2\n*,*,1\n")
+        (tmp / "targets.csv").write_text("peer,model,test,at_least\nslow,*,pp*,2.5\nslow,*,tg*,1.2\n*,*,*,1\n")
         out = tmp / "compare.csv"
         compare = [
             sys.executable,
