@@ -164,9 +164,9 @@ fh_status fh_exec_new(fh_exec **out, const fh_plan *plan, const fh_state_layout 
     }
     status = fh_plan_layout(plan, &x->ceiling, opt->keep_values, x->offset, &value_bytes, err);
     if (status != FH_OK) goto out;
-    fh_cpu_size_products(plan, &x->ceiling, &s);
-    fh_cpu_size_attend(plan, &s);
     x->prepared = opt->prepared;
+    fh_cpu_size_products(plan, &x->ceiling, x->prepared == NULL, &s);
+    fh_cpu_size_attend(plan, &s);
     if (x->prepared != NULL) {
         fh_cpu_size_forms(plan, &x->ceiling, &s);
         if (!opt->keep_values) fh_cpu_size_gates(&s);

@@ -37,7 +37,7 @@ typedef struct fh_cpu_worker {
     const float **x;         /* [FH_CPU_ENTRIES], also of keys */
     float *dot;              /* [FH_CPU_ENTRIES] */
     float *weights;          /* [weight_floats]: decoded rows */
-    float *row;              /* a whole stored row, where a transposed product needs one; columns */
+    float *row;              /* a whole stored row, where a transposed or turned product needs one; columns */
     float *tile;             /* transposed: [FH_CPU_ACROSS, 16, FH_CPU_COLUMNS] */
     float *keys, *values;    /* [FH_REF_KEYS, k_width], [FH_REF_KEYS, v_width] */
     float *acc;              /* [FH_CPU_PAIRS, v_width] */
@@ -71,7 +71,7 @@ struct fh_exec {
     uint64_t *offset; /* [n_value] in bytes */
     uint8_t *block;   /* what was allocated; everything lies in it */
     uint8_t *scratch; /* values */
-    float *pack;      /* inputs of products whose views have gaps */
+    float *pack;      /* inputs of products whose views have gaps or are turned */
     float *low;       /* A x of adapters */
     uint64_t low_floats;
     const struct fh_prepared *prepared; /* fast mode, or NULL */
@@ -149,7 +149,7 @@ fh_cpu_run_fn fh_cpu_run_embed, fh_cpu_run_rows, fh_cpu_run_norm, fh_cpu_run_add
 void fh_cpu_fill_angles(fh_exec *x, const fh_cpu_worker *w);
 
 /* What the files above need; all are called once, when the executor is made. */
-void fh_cpu_size_products(const fh_plan *p, const fh_extent *ceiling, fh_cpu_sizes *s);
+void fh_cpu_size_products(const fh_plan *p, const fh_extent *ceiling, bool exact, fh_cpu_sizes *s);
 void fh_cpu_size_attend(const fh_plan *p, fh_cpu_sizes *s);
 /* In which bytes a page keeps row r of one head; NULL: the page is gone. */
 const uint8_t *fh_cpu_state_row(const fh_exec *x, const fh_batch_seq *seq, uint32_t state, uint32_t head, uint64_t r,

@@ -27,7 +27,7 @@ static uint64_t low_rows(const fh_plan *p, const fh_op *o, const fh_extent *e) {
            (o->kind == FH_OP_MATMUL_HEADS ? p->matrix[o->matrix].n_mat : 1);
 }
 
-void fh_cpu_size_products(const fh_plan *p, const fh_extent *ceiling, fh_cpu_sizes *s) {
+void fh_cpu_size_products(const fh_plan *p, const fh_extent *ceiling, bool exact, fh_cpu_sizes *s) {
     s->weight_floats = FH_MAX(s->weight_floats, MANY_FLOATS);
     for (uint32_t i = 0; i < p->n_op; i++) {
         const fh_op *o = &p->op[i];
@@ -42,7 +42,8 @@ void fh_cpu_size_products(const fh_plan *p, const fh_extent *ceiling, fh_cpu_siz
             s->row_floats = FH_MAX(s->row_floats, fh_matrix_row_floats(m) + FH_CPU_COLUMNS);
             s->tile_floats = (uint64_t)FH_CPU_ACROSS * LANES * FH_CPU_COLUMNS;
         }
-        if (o->kind != FH_OP_MATMUL_HEADS && !fh_view_is_dense(o->in[0])) {
+        if (fh_cpu_product_packs(o, exact)) {
+            s->row_floats = FH_MAX(s->row_floats, m->in);
             s->pack_floats = FH_MAX(s->pack_floats, fh_value_rows(&p->value[o->in[0].value], ceiling) * m->in);
         }
     }
@@ -57,6 +58,40 @@ const float *fh_cpu_product_x(const fh_exec *x, const fh_cpu_product *p, uint64_
 
 float *fh_cpu_product_y(const fh_exec *x, const fh_cpu_product *p, uint64_t item, uint32_t mat) {
     return fh_cpu_row(x, &p->out, item) + (p->heads ? (size_t)mat * p->out.stride : 0);
+}
+
+/* ---- the order of sums ---- */
+/* Which head is the h-th that is summed. */
+static size_t turned_head(const fh_cpu_product *p, size_t h) {
+    const size_t ratio = p->turn != 0 ? p->in.heads / p->turn : 1;
+    return p->turn != 0 ? h % ratio * p->turn + h / ratio : h;
+}
+
+static uint64_t turned_column(const fh_cpu_product *p, uint64_t k) {
+    return p->turn != 0 ? turned_head(p, (size_t)(k / p->in.width)) * p->in.width + k % p->in.width : k;
+}
+
+/* One row of in, or of what it is multiplied with, whose heads lie `stride` apart. */
+static void line_up(const fh_cpu_product *p, const float *src, size_t stride, float *dst) {
+    for (size_t h = 0; h < p->in.heads; h++) {
+        memcpy(dst + h * p->in.width, src + turned_head(p, h) * stride, p->in.width * sizeof *dst);
+    }
+}
+
+/* Rows as they are summed; in place where they lie so. */
+static const float *summed_rows(const fh_cpu_product *p, const fh_matrix *m, uint32_t mat, uint64_t r, uint64_t rows,
+                                fh_cpu_worker *w) {
+    const float *there = p->turn == 0 ? fh_matrix_f32_rows(m, mat, r) : NULL;
+    if (there != NULL) return there;
+    if (p->turn == 0) {
+        fh_matrix_decode_rows(m, mat, r, rows, w->weights);
+        return w->weights;
+    }
+    for (uint64_t j = 0; j < rows; j++) {
+        fh_matrix_decode_rows(m, mat, r + j, 1, w->row);
+        line_up(p, w->row, p->in.width, w->weights + j * m->in);
+    }
+    return w->weights;
 }
 
 /* ---- the product itself ---- */
@@ -76,11 +111,7 @@ static void straight(const fh_cpu_product *p, const fh_matrix *m, uint32_t mat, 
     for (size_t i = 0; i < n; i++) w->x[i] = w->entry[i].x;
     for (uint64_t r = r0; r < r1; r += many) {
         const uint64_t rows = FH_MIN(many, r1 - r);
-        const float *weights = fh_matrix_f32_rows(m, mat, r);
-        if (weights == NULL) {
-            fh_matrix_decode_rows(m, mat, r, rows, w->weights);
-            weights = w->weights;
-        }
+        const float *weights = summed_rows(p, m, mat, r, rows, w);
         for (size_t at = 0; at < n; at += TILE) { /* inputs that stay near while the rows go by */
             const size_t tile = FH_MIN((size_t)TILE, n - at);
             for (uint64_t j = 0; j < rows; j++) {
@@ -101,7 +132,7 @@ static void across_tile(const fh_cpu_product *p, const fh_matrix *m, uint32_t ma
     float column[FH_CPU_COLUMNS];
     memset(w->tile, 0, n * LANES * FH_CPU_COLUMNS * sizeof *w->tile);
     for (uint64_t k = 0; k < m->in; k++) {
-        fh_matrix_decode_col(m, mat, k, r, rows, w->row, column);
+        fh_matrix_decode_col(m, mat, turned_column(p, k), r, rows, w->row, column);
         for (size_t i = 0; i < n; i++) {
             fh_dot_best()->axpy(entry[i].x[k], column, w->tile + (i * LANES + k % LANES) * FH_CPU_COLUMNS,
                                 (size_t)rows);
@@ -245,6 +276,10 @@ static void narrow(fh_exec *x, const fh_cpu_product *p, uint64_t n, uint32_t pas
         const float *in = fh_cpu_product_x(x, p, item, mat);
         for (uint32_t j = 0; j < q.n; j++) {
             const float *a = q.lora->a + ((uint64_t)mat * q.lora->r + q.from + j) * p->m->in;
+            if (p->turn != 0) {
+                line_up(p, a, p->in.width, w->row);
+                a = w->row;
+            }
             fh_dot_best()->dots(a, &in, 1, (size_t)p->m->in, x->low + id * most + j);
         }
     }
@@ -294,16 +329,12 @@ void fh_cpu_product_adapters(fh_exec *x, const fh_cpu_product *p, fh_cpu_worker 
 }
 
 /* ---- the op ---- */
-/* Inputs whose views have gaps are copied together first: dot products want them in one run. */
+/* Inputs whose views have gaps are copied together first, as they are summed: dot products want them in one run. */
 static void pack(fh_exec *x, const fh_cpu_product *p, fh_cpu_worker *w) {
     uint64_t from, to;
     fh_cpu_share(w, fh_cpu_rows(x, &p->in), &from, &to);
     for (uint64_t i = from; i < to; i++) {
-        const float *src = fh_cpu_row(x, &p->in, i);
-        float *dst = x->pack + i * p->m->in;
-        for (uint32_t h = 0; h < p->in.heads; h++) {
-            memcpy(dst + (size_t)h * p->in.width, src + (size_t)h * p->in.stride, p->in.width * sizeof *dst);
-        }
+        line_up(p, fh_cpu_row(x, &p->in, i), p->in.stride, x->pack + i * p->m->in);
     }
     fh_pool_barrier(x->pool);
 }
@@ -312,11 +343,12 @@ bool fh_cpu_product_begin(fh_exec *x, const fh_op *o, fh_cpu_product *out, fh_cp
     fh_cpu_product p = {.o = o, .m = &x->plan->matrix[o->matrix], .in = o->in[0], .out = o->out[0], .per_input = 1};
     p.n_item = fh_cpu_rows(x, &p.out);
     p.heads = o->kind == FH_OP_MATMUL_HEADS;
+    if (x->prepared == NULL && o->kind == FH_OP_MATMUL) p.turn = o->u.matmul.turn;
     if (p.n_item == 0) return false;
     if (p.heads) {
         if (!fh_view_reshape(&p.in, p.m->n_mat, (uint32_t)p.m->in)) return false;
         if (!fh_view_reshape(&p.out, p.m->n_mat, (uint32_t)p.m->out)) return false;
-    } else if (!fh_view_is_dense(p.in)) {
+    } else if (fh_cpu_product_packs(o, x->prepared == NULL)) {
         pack(x, &p, w);
         p.packed = x->pack;
     }

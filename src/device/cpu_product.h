@@ -10,15 +10,17 @@ typedef struct fh_cpu_product {
     const fh_op *o;
     const fh_matrix *m; /* the model's */
     fh_view in, out;
-    uint64_t n_item; /* rows of out */
-    const float *packed;
+    uint64_t n_item;             /* rows of out */
+    const float *packed;         /* in without gaps, its heads as they are summed; NULL where they lie so */
+    uint32_t turn;               /* how: fh_matmul_args, or 0 */
     const int32_t *start, *list; /* experts: their items; else NULL */
     uint32_t per_input;          /* experts: items that share a row of in */
     const fh_op *sum;            /* fast mode: the sum that takes the result, or NULL */
     bool heads;
 } fh_cpu_product;
 
-/* All workers; false when there is nothing to do. Inputs with gaps are copied together here. */
+/* All workers; false when there is nothing to do. Inputs with gaps are copied together here, and in exact mode
+ * those that are turned. */
 bool fh_cpu_product_begin(fh_exec *x, const fh_op *o, fh_cpu_product *out, fh_cpu_worker *w);
 const float *fh_cpu_product_x(const fh_exec *x, const fh_cpu_product *p, uint64_t item, uint32_t mat);
 float *fh_cpu_product_y(const fh_exec *x, const fh_cpu_product *p, uint64_t item, uint32_t mat);
@@ -34,6 +36,11 @@ void fh_cpu_product_share(fh_exec *x, const fh_cpu_product *p, uint64_t block, f
 /* B (A x) of the sequences' adapters on top; all workers, has barriers of its own. */
 void fh_cpu_product_adapters(fh_exec *x, const fh_cpu_product *p, fh_cpu_worker *w);
 
+/* Is its input copied together first: gaps, or in exact mode heads that are turned? */
+static inline bool fh_cpu_product_packs(const fh_op *o, bool exact) {
+    if (o->kind == FH_OP_MATMUL_HEADS) return false;
+    return !fh_view_is_dense(o->in[0]) || (exact && o->kind == FH_OP_MATMUL && o->u.matmul.turn != 0);
+}
 /* Where element r of a result lies behind its item's first. */
 static inline size_t fh_cpu_product_column(const fh_cpu_product *p, uint64_t r) {
     if (p->heads || p->out.heads == 1) return (size_t)r;

@@ -6,6 +6,7 @@
 #include "device/cpu_schedule.h"
 
 #include "device/cpu_fast.h"
+#include "device/cpu_product.h"
 
 enum { TOUCHED = 96 };
 
@@ -78,9 +79,9 @@ static uint32_t touches_of(const fh_exec *x, const fh_op *o, touch *t) {
     if (o->state != FH_NO_ID) t[n++] = other_touch(FIRST_STATE + o->state, o->kind != FH_OP_ATTEND, rows);
     if (o->kind == FH_OP_ATTEND) t[n++] = other_touch(ROOM, true, false);
     if (is_product(o->kind)) {
-        const bool gaps = o->kind != FH_OP_MATMUL_HEADS && !fh_view_is_dense(o->in[0]);
-        t[n++] = other_touch(FORM, gaps, false);
-        if (gaps) t[n++] = other_touch(PACK, true, false);
+        const bool packs = fh_cpu_product_packs(o, x->prepared == NULL);
+        t[n++] = other_touch(FORM, packs, false);
+        if (packs) t[n++] = other_touch(PACK, true, false);
     }
     return n;
 }

@@ -136,6 +136,13 @@ typedef struct fh_attend_args {
     bool bidirectional; /* of the buckets */
 } fh_attend_args;
 
+/* MATMUL: a sum in f32 depends on its order, and files deal the heads of in[0] out in different ways. In exact mode
+ * sums run over head 0, turn, 2 turn, ..., then 1, turn + 1, ..., so that all of them give the same bits. 0: as they
+ * lie. */
+typedef struct fh_matmul_args {
+    uint32_t turn;
+} fh_matmul_args;
+
 /* in: router logits [tokens, experts]; out[0]: chosen experts (i32) [tokens, k], best first; out[1]: weights. vec[0]:
  * added to the scores for the choice only. Losing groups cannot be chosen. */
 typedef struct fh_route_args {
@@ -177,6 +184,7 @@ typedef struct fh_op {
     uint32_t matrix, state, vec[FH_OP_MAX_VEC]; /* FH_NO_ID where absent */
     union {
         fh_embed_args embed;
+        fh_matmul_args matmul;
         fh_norm_args norm;
         fh_map_args map;
         fh_add_args add;

@@ -226,6 +226,7 @@ static fh_status check_matmul(const check *c) {
     NEED(total(&c->o->in[0]) == m->in, "its input is not as wide as the matrix");
     NEED(total(&c->o->out[0]) == m->out, "its output is not as wide as the matrix is high");
     NEED(vec_is(c, 0, m->out) && !has_vec(c, 1), "its bias has another length");
+    NEED(c->o->u.matmul.turn == 0 || c->o->in[0].heads % c->o->u.matmul.turn == 0, "its heads cannot be turned so");
     return FH_OK;
 }
 

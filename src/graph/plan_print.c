@@ -98,6 +98,9 @@ static void print_args(const fh_plan *p, const fh_op *o, fh_buf *out) {
         if (o->u.embed.scale != 1) fh_buf_printf(out, ", scale %g", (double)o->u.embed.scale);
         if (o->u.embed.add) fh_buf_add_z(out, ", added");
         break;
+    case FH_OP_MATMUL:
+        if (o->u.matmul.turn != 0) fh_buf_printf(out, ", summed by %u heads in turn", o->u.matmul.turn);
+        break;
     case FH_OP_NORM:
         fh_buf_printf(out, ", %s, eps %g", o->u.norm.kind <= FH_NORM_L2 ? NORM[o->u.norm.kind] : "?",
                       (double)o->u.norm.eps);

@@ -91,5 +91,6 @@ fh_view fh_block_delta(fh_compile *c, fh_view x) {
     }
     fh_view z = fh_emit_matmul(c, FH_SLOT_DELTA_Z, FH_SLOT_COUNT, x, nv);
     fh_emit_glu(c, z, y, FH_MAP_SILU, NULL);
-    return fh_emit_matmul(c, FH_SLOT_DELTA_O, FH_SLOT_COUNT, y, c->spec->n_embd);
+    /* sums as where heads are grouped */
+    return fh_emit_turned(c, FH_SLOT_DELTA_O, heads, c->spec->n_embd, d->map == FH_HEADS_TILED ? d->k_heads : 0);
 }

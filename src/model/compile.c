@@ -34,7 +34,7 @@ static fh_view value_of_slot(fh_compile *c, uint32_t width, fh_slot slot) {
     return fh_plan_value(c->plan, c->dim, 1, width, "%s", name ? name : "");
 }
 
-fh_view fh_emit_matmul(fh_compile *c, fh_slot slot, fh_slot bias, fh_view x, uint32_t out) {
+static fh_view product(fh_compile *c, fh_slot slot, fh_slot bias, fh_view x, uint32_t out, uint32_t turn) {
     fh_view y = value_of_slot(c, out, slot);
     uint32_t in = x.heads * x.width;
     uint32_t m = fh_bind_matrix(c->bind, c->stack, slot, c->il, out, in, 1, false);
@@ -45,7 +45,16 @@ fh_view fh_emit_matmul(fh_compile *c, fh_slot slot, fh_slot bias, fh_view x, uin
     op->out[0] = y;
     op->matrix = m;
     op->vec[0] = b;
+    op->u.matmul.turn = turn;
     return y;
+}
+
+fh_view fh_emit_matmul(fh_compile *c, fh_slot slot, fh_slot bias, fh_view x, uint32_t out) {
+    return product(c, slot, bias, x, out, 0);
+}
+
+fh_view fh_emit_turned(fh_compile *c, fh_slot slot, fh_view heads, uint32_t out, uint32_t turn) {
+    return product(c, slot, FH_SLOT_COUNT, heads, out, turn);
 }
 
 static fh_vector_form norm_form(const fh_compile *c) {

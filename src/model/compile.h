@@ -23,6 +23,8 @@ bool fh_has(const fh_compile *c, fh_slot slot);
 fh_view fh_emit_value(fh_compile *c, uint32_t per, uint32_t width, const char *name);
 /* y = W x (+ bias, where its slot has a tensor; FH_SLOT_COUNT: never). x may be a view of a value. */
 fh_view fh_emit_matmul(fh_compile *c, fh_slot slot, fh_slot bias, fh_view x, uint32_t out);
+/* The same without a bias; turn: the order of its sums (fh_matmul_args). */
+fh_view fh_emit_turned(fh_compile *c, fh_slot slot, fh_view heads, uint32_t out, uint32_t turn);
 /* Norm by the spec's kind with weight (and bias) of these slots into a new value; x itself where the slot is empty. */
 fh_view fh_emit_norm(fh_compile *c, fh_slot weight, fh_slot bias, fh_view x);
 /* In place over heads: RMS with the slot's weight, of one head or of all together, as its size says. */

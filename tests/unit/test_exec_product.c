@@ -296,6 +296,57 @@ TEST(exec_product, transposed_is_the_same) {
     lab_release(&l);
 }
 
+/* Heads dealt out in turn give the bits of heads grouped, whichever way the matrix is stored, adapters included; and
+ * other bits where nobody says how they lie. */
+TEST(exec_product, turned_is_the_same) {
+    enum { TURN = 4, RATIO = 3, WIDTH = 7, IN = TURN * RATIO * WIDTH, OUT = 150, R = 5 };
+    lab l;
+    lab_init(&l, 501, 2, (uint32_t[]){20, 3});
+    fh_view grouped = lab_input(&l, IN), dealt = lab_input(&l, IN), y = lab_out(&l, 4 * OUT);
+    uint32_t m[4];
+    fh_lora lora[4];
+    fh_adapted with[LAB_MAX] = {0};
+    for (uint32_t i = 0; i < 4; i++) {
+        m[i] = lab_matrix(&l, FH_DTYPE_F32, i == 2 ? IN : OUT, i == 2 ? OUT : IN);
+        lora[i] = (fh_lora){.a = lab_floats(&l, R * IN), .b = lab_floats(&l, OUT * R), .r = R, .scale = 0.5f};
+        if (i > 0) lora[i].b = lora[0].b;
+        with[m[i]] = (fh_adapted){.lora = &lora[i], .n_lora = 1};
+    }
+    l.matrix[m[2]].transposed = true;
+    l.matrix[m[2]].out = OUT;
+    l.matrix[m[2]].in = IN;
+    float *v[2] = {l.dense[0], l.dense[1]}; /* the tables of the two inputs */
+    for (uint32_t k = 0; k < IN; k++) {     /* column k of the grouped, `at` of the dealt */
+        const uint32_t head = k / WIDTH, at = (head % RATIO * TURN + head / RATIO) * WIDTH + k % WIDTH;
+        for (uint32_t t = 0; t < l.n_token; t++) v[1][t * IN + at] = v[0][t * IN + k];
+        for (uint32_t r = 0; r < OUT; r++) {
+            const float w = l.dense[m[0]][r * IN + k];
+            l.dense[m[1]][r * IN + at] = l.dense[m[3]][r * IN + at] = l.dense[m[2]][at * OUT + r] = w;
+        }
+        for (uint32_t j = 0; j < R; j++)
+            for (uint32_t i = 1; i < 4; i++) ((float *)(uintptr_t)lora[i].a)[j * IN + at] = lora[0].a[j * IN + k];
+    }
+    for (uint32_t i = 0; i < l.tables.n_matrix; i++) l.tensor[i].data.ptr = (const uint8_t *)l.dense[i];
+    for (uint32_t i = 0; i < 4; i++) {
+        fh_op *o = lab_op(&l, FH_OP_MATMUL);
+        o->in[0] = fh_view_heads(i == 0 ? grouped : dealt, TURN * RATIO, WIDTH, WIDTH);
+        o->out[0] = fh_view_cols(y, i * OUT, OUT);
+        o->matrix = m[i];
+        o->u.matmul.turn = i == 1 || i == 2 ? TURN : 0;
+    }
+    lab_end(&l, y);
+    const fh_adapter_set set = {.matrix = with};
+    l.adapters[1] = &set;
+    float *got = lab_run_all(&l, true);
+    for (uint32_t t = 0; t < l.n_token; t++) {
+        const float *row = got + (size_t)t * 4 * OUT;
+        CHECK(memcmp(row, row + OUT, OUT * sizeof *got) == 0 && memcmp(row, row + 2 * OUT, OUT * sizeof *got) == 0);
+        CHECK(memcmp(row, row + 3 * OUT, OUT * sizeof *got) != 0);
+    }
+    fh_free(got);
+    lab_release(&l);
+}
+
 /* A table, a stack of heads and one of experts, each with an adapter, or with the adapter merged into f32 weights. */
 static void build_stacks(lab *l, bool merged, fh_lora *lora, fh_adapted *adapted) {
     enum { N = 4, IN = 8, OUT = 6, R = 18 };
