@@ -51,6 +51,7 @@ typedef struct fh_adapted {
 
 /* Adapters of one sequence, together. Immutable; made by src/model. */
 typedef struct fh_adapter_set {
+    uint64_t serial;            /* no two sets of a process have the same, one after another neither; not 0 */
     const fh_adapted *matrix;   /* [n_matrix] */
     const float *const *vector; /* [n_vector]: in place of the model's, or NULL */
 } fh_adapter_set;

@@ -70,8 +70,7 @@ typedef struct fh_engine_usage {
 fh_engine_usage fh_engine_get_usage(const fh_engine *e);
 
 /* limit: tokens at most; 0: the model's context. adapters: borrowed, or NULL. Sessions share prefixes only with equal
- * salt and adapters, which are told apart by their address: where one may hold other adapters later, salts must
- * differ. */
+ * salt and adapters (by serial number: what is loaded where others lay is not taken for them). */
 FH_MUST_USE fh_status fh_session_new(fh_session **out, fh_engine *e, uint32_t limit, const fh_adapter_set *adapters,
                                      uint64_t salt, fh_err *err);
 void fh_session_free(fh_session *s); /* NULL is fine; full pages stay in the prefix cache */

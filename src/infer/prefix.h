@@ -21,7 +21,7 @@ struct fh_prefix_node {
 
 /* Sessions share only under an equal root. */
 typedef struct fh_prefix_root {
-    uint64_t salt, adapters, regime, encoding;
+    uint64_t salt, adapters, regime, encoding; /* adapters: their serial, or 0 */
 } fh_prefix_root;
 
 typedef struct fh_prefix fh_prefix;

@@ -10,6 +10,7 @@
 fh_status fh_session_new(fh_session **out, fh_engine *e, uint32_t limit, const fh_adapter_set *adapters, uint64_t salt,
                          fh_err *err) {
     uint32_t context = e->src.n_context ? e->src.n_context : UINT32_MAX;
+    FH_REQUIRE(!adapters || adapters->serial != 0);
     if (e->whole) {
         if (limit > e->batch_most)
             return fh_fail(err, FH_ERR_LIMIT,

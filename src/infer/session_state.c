@@ -104,7 +104,7 @@ void fh_encoding_unref(fh_engine *e, fh_encoding *x) {
 /* ---- remembering ---- */
 static fh_prefix_root root_of(const fh_session *s) {
     return (fh_prefix_root){.salt = s->salt,
-                            .adapters = (uint64_t)(uintptr_t)s->adapters,
+                            .adapters = s->adapters ? s->adapters->serial : 0,
                             .regime = s->regime,
                             .encoding = s->encoding ? s->encoding->id : 0};
 }

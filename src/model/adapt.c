@@ -8,6 +8,7 @@
 #include "model/adapt.h"
 
 #include <math.h>
+#include <stdatomic.h>
 
 #include "kernel/decode.h"
 #include "kernel/matrix_decode.h"
@@ -375,6 +376,11 @@ static fh_status prepare(fh_adapt *j, const fh_model *m, fh_err *err) {
     return FH_OK;
 }
 
+static uint64_t next_serial(void) {
+    static _Atomic uint64_t last;
+    return atomic_fetch_add(&last, 1) + 1;
+}
+
 fh_status fh_adaption_new(fh_adaption **out, const fh_model *m, const fh_adapter_use *use, size_t n, fh_err *err) {
     fh_adaption *a = fh_alloc_zero(1, sizeof *a);
     if (!a) return fh_fail_memory(err, sizeof *a);
@@ -394,7 +400,7 @@ fh_status fh_adaption_new(fh_adaption **out, const fh_model *m, const fh_adapter
         fh_adaption_free(a);
         return s;
     }
-    a->set = (fh_adapter_set){.matrix = j.matrix, .vector = j.vector};
+    a->set = (fh_adapter_set){.serial = next_serial(), .matrix = j.matrix, .vector = j.vector};
     *out = a;
     return FH_OK;
 }
