@@ -25,11 +25,11 @@ typedef struct words {
     fh_tokenizer_json *json; /* or of this */
     const fh_vocab *v;
     const char *model, *pre;
-    fh_str *text;   /* [n] */
-    int32_t *type;  /* [n] */
-    float *score;   /* [n], or NULL */
-    uint32_t n;     /* rows of the embedding */
-    uint32_t shift; /* ids that the folder's class puts before the file's */
+    fh_str *text;  /* [n] */
+    int32_t *type; /* [n] */
+    float *score;  /* [n], or NULL */
+    uint32_t n;    /* rows of the embedding */
+    bool xlmr;     /* its ids are not those of the file */
 } words;
 
 /* ---- reading ---- */
@@ -42,11 +42,14 @@ static fh_status open_files(words *w) {
     static const char *const pieces[] = {"tokenizer.model", "spiece.model", "sentencepiece.bpe.model"};
     fh_buf text;
     FH_TRY(fh_tokenizer_config_open(&w->config, fh_bundle_folder(fh_model_bundle(w->j->m)), w->err));
+    w->xlmr = fh_tokenizer_config_is_xlmr(w->config);
     for (size_t i = 0; i < FH_COUNT(pieces) && !w->own; i++) {
         if (!read_side(w, pieces[i], &text)) continue;
-        bool is = fh_sentencepiece_parse(&w->own, (fh_bytes){text.ptr, text.len}, NULL) == FH_OK; /* or ranks */
+        const fh_bytes file = {text.ptr, text.len};
+        fh_status is =
+            w->xlmr ? fh_sentencepiece_parse_xlmr(&w->own, file, NULL) : fh_sentencepiece_parse(&w->own, file, NULL);
         fh_buf_release(&text);
-        if (is && i == 2) w->shift = 1;
+        if (is == FH_ERR_MEMORY) return fh_fail_memory(w->err, file.len); /* else: ranks, perhaps */
     }
     w->v = w->own;
     if (w->own || !read_side(w, "tokenizer.json", &text)) return FH_OK;
@@ -147,28 +150,16 @@ static fh_status put_word(words *w, uint32_t id, fh_str piece, bool wordpiece, f
 
 static fh_status put_vocab(words *w) {
     bool wordpiece = w->v->kind == FH_VOCAB_WORDPIECE;
-    for (uint32_t id = w->shift ? 3 : 0; id < w->v->n_id; id++) {
+    for (uint32_t id = 0; id < w->v->n_id; id++) {
         fh_token_type type = fh_vocab_type(w->v, id);
         bool user = false;
-        if (type == FH_TOKEN_NONE) continue;
+        if (type == FH_TOKEN_NONE || (w->xlmr && id == w->v->special[FH_SPECIAL_MASK] && id >= w->n)) continue;
         if (w->json)
             type = is_special(w, id, &user) ? FH_TOKEN_CONTROL : user ? FH_TOKEN_USER_DEFINED : FH_TOKEN_NORMAL;
-        FH_TRY(put_word(w, id + w->shift, fh_vocab_piece(w->v, id), wordpiece, type));
-        if (w->score && w->v->score) w->score[id + w->shift] = (float)w->v->score[id];
+        FH_TRY(put_word(w, id, fh_vocab_piece(w->v, id), wordpiece, type));
+        if (w->score && w->v->score) w->score[id] = (float)w->v->score[id];
     }
     return FH_OK;
-}
-
-/* The class of sentencepiece.bpe.model puts its own first ids before the file's, and a mask behind. */
-static fh_status put_shifted(words *w) {
-    static const char *const first[] = {"<s>", "<pad>", "</s>", "<unk>"};
-    for (uint32_t i = 0; i < 4; i++) {
-        FH_TRY(put_word(w, i, fh_str_of(first[i]), false, i == 3 ? FH_TOKEN_UNKNOWN : FH_TOKEN_CONTROL));
-        w->score[i] = 0;
-    }
-    uint32_t mask = w->v->n_id + w->shift;
-    if (mask >= w->n) return FH_OK;
-    return put_word(w, mask, FH_STR("<mask>"), false, FH_TOKEN_CONTROL);
 }
 
 static fh_status put_added(words *w) {
@@ -239,7 +230,7 @@ static fh_status put_special(words *w, const char *key, const fh_hf_ids *ids, fh
     uint32_t id = FH_VOCAB_NO_ID;
     if (ids && ids->n) id = ids->item[0];
     else if (t->present && !find_text(w, t->text, &id)) id = FH_VOCAB_NO_ID;
-    if (id == FH_VOCAB_NO_ID && !t->present && w->v->special[which] < w->n) id = w->v->special[which] + w->shift;
+    if (id == FH_VOCAB_NO_ID && !t->present && w->v->special[which] < w->n) id = w->v->special[which];
     return id < w->n ? fh_gguf_build_add_u32(w->b, key, id, w->err) : FH_OK;
 }
 
@@ -292,8 +283,8 @@ static fh_status put_flags(words *w) {
         bos = fh_tri_of(post_adds(w, true));
         if (post_adds(w, false)) eos = FH_TRI_YES;
     }
-    FH_TRY(put_tri(w, "tokenizer.ggml.add_bos_token", w->shift ? FH_TRI_YES : bos));
-    FH_TRY(put_tri(w, "tokenizer.ggml.add_eos_token", w->shift ? FH_TRI_YES : eos));
+    FH_TRY(put_tri(w, "tokenizer.ggml.add_bos_token", w->xlmr ? FH_TRI_YES : bos));
+    FH_TRY(put_tri(w, "tokenizer.ggml.add_eos_token", w->xlmr ? FH_TRI_YES : eos));
     if (w->own && w->own->kind != FH_VOCAB_WORDPIECE) {
         FH_TRY(put_tri(w, "tokenizer.ggml.add_space_prefix", w->v->add_space_prefix));
         FH_TRY(put_tri(w, "tokenizer.ggml.remove_extra_whitespaces", w->v->remove_extra_spaces));
@@ -354,7 +345,6 @@ static fh_status put_all(words *w) {
     w->score = scores ? fh_arena_alloc(&w->j->arena, w->n, sizeof *w->score) : NULL;
     if (w->j->arena.status != FH_OK) return fh_arena_fail(&w->j->arena, w->err);
     FH_TRY(put_vocab(w));
-    if (w->shift) FH_TRY(put_shifted(w));
     FH_TRY(put_added(w));
     FH_TRY(fill_holes(w));
     FH_TRY(fh_gguf_build_add_strs(w->b, "tokenizer.ggml.tokens", w->text, w->n, w->err));

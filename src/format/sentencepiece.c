@@ -266,3 +266,57 @@ fh_status fh_sentencepiece_parse(fh_vocab **out, fh_bytes file, fh_err *err) {
     *out = in.v;
     return FH_OK;
 }
+
+/* ---- other numbers for the same pieces ---- */
+
+static fh_status put_xlmr(fh_vocab *to, const fh_vocab *from, fh_err *err) {
+    static const char *const first[] = {"<s>", "<pad>", "</s>", "<unk>"};
+    FH_TRY(fh_vocab_reserve(to, from->n_id + 2, true, err));
+    for (uint32_t id = 0; id < FH_COUNT(first); id++) {
+        fh_token_type type = id == 3 ? FH_TOKEN_UNKNOWN : FH_TOKEN_CONTROL;
+        FH_TRY(fh_vocab_put(to, id, fh_str_of(first[id]), type, FH_NO_OFFSET, err));
+        FH_TRY(fh_vocab_put_score(to, id, 0, FH_NO_OFFSET, err));
+    }
+    for (uint32_t id = 3; id < from->n_id; id++) {
+        FH_TRY(fh_vocab_put(to, id + 1, fh_vocab_piece(from, id), fh_vocab_type(from, id), FH_NO_OFFSET, err));
+        FH_TRY(fh_vocab_put_score(to, id + 1, from->score[id], FH_NO_OFFSET, err));
+    }
+    FH_TRY(fh_vocab_put(to, from->n_id + 1, FH_STR("<mask>"), FH_TOKEN_CONTROL, FH_NO_OFFSET, err));
+    FH_TRY(fh_vocab_put_score(to, from->n_id + 1, 0, FH_NO_OFFSET, err));
+    FH_TRY(fh_vocab_index(to, true, err));
+    FH_TRY(fh_vocab_put_added_by_type(to, err));
+    to->special[FH_SPECIAL_BOS] = to->special[FH_SPECIAL_CLS] = 0;
+    to->special[FH_SPECIAL_PAD] = 1;
+    to->special[FH_SPECIAL_EOS] = to->special[FH_SPECIAL_SEP] = 2;
+    to->special[FH_SPECIAL_UNK] = 3;
+    to->special[FH_SPECIAL_MASK] = from->n_id + 1;
+    return FH_OK;
+}
+
+static fh_status put_ways(fh_vocab *to, const fh_vocab *from, fh_err *err) {
+    to->byte_fallback = from->byte_fallback;
+    to->add_space_prefix = from->add_space_prefix;
+    to->remove_extra_spaces = from->remove_extra_spaces;
+    to->escape_spaces = from->escape_spaces;
+    to->space_as_suffix = from->space_as_suffix;
+    FH_TRY(fh_vocab_copy(to, from->unk_surface, &to->unk_surface, err));
+    FH_TRY(fh_vocab_copy(to, from->normalizer, &to->normalizer, err));
+    return fh_vocab_put_charsmap(to, from->charsmap, FH_NO_OFFSET, err);
+}
+
+fh_status fh_sentencepiece_parse_xlmr(fh_vocab **out, fh_bytes file, fh_err *err) {
+    fh_vocab *from = NULL, *to = NULL;
+    FH_TRY(fh_sentencepiece_parse(&from, file, err));
+    fh_status s = FH_OK;
+    if (fh_vocab_type(from, 0) != FH_TOKEN_UNKNOWN || fh_vocab_type(from, 1) != FH_TOKEN_CONTROL ||
+        fh_vocab_type(from, 2) != FH_TOKEN_CONTROL)
+        s = fh_fail(err, FH_ERR_FORMAT, "SentencePiece: a file of XLM-R starts with <unk>, <s> and </s>");
+    if (s == FH_OK) s = fh_vocab_new(&to, from->kind, file.len + 64, err);
+    if (s == FH_OK) s = put_xlmr(to, from, err);
+    if (s == FH_OK) s = put_ways(to, from, err);
+    if (s == FH_OK) s = fh_vocab_finish(to, err);
+    fh_vocab_free(from);
+    if (s == FH_OK) *out = to;
+    else fh_vocab_free(to);
+    return s;
+}

@@ -13,4 +13,8 @@
 
 FH_MUST_USE fh_status fh_sentencepiece_parse(fh_vocab **out, fh_bytes file, fh_err *err); /* fh_vocab_free */
 
+/* As XLM-R numbers the pieces of such a file, which is not how they stand in it: <s>, <pad>, </s>, <unk>, then all but
+ * the file's own three special ones, then <mask>. Refuses a file that does not start with these three. */
+FH_MUST_USE fh_status fh_sentencepiece_parse_xlmr(fh_vocab **out, fh_bytes file, fh_err *err); /* fh_vocab_free */
+
 #endif

@@ -263,6 +263,14 @@ static fh_status apply_added(reading *in, const fh_json_node *root) {
     return read_added_list(in, &v, root, false);
 }
 
+static fh_status apply_model(reading *in, const fh_json_node *root) {
+    fh_hf_view v = fh_hf_view_of("config.json", root);
+    fh_hf_state state;
+    fh_str type;
+    FH_TRY(fh_hf_get_str(&v, "model_type", &state, &type, in->err));
+    return state == FH_HF_PRESENT ? copy(in, type, &in->c->model_type) : FH_OK;
+}
+
 /* Processors of models with images keep the template in a JSON file of its own. */
 static fh_status apply_template_json(reading *in, const fh_json_node *root) {
     fh_hf_view v = fh_hf_view_of("chat_template.json", root);
@@ -323,7 +331,8 @@ static fh_status read_json_files(reading *in, const char *folder, fh_buf *buf) {
     } files[] = {{"tokenizer_config.json", apply_config},
                  {"special_tokens_map.json", apply_special_map},
                  {"added_tokens.json", apply_added},
-                 {"chat_template.json", apply_template_json}};
+                 {"chat_template.json", apply_template_json},
+                 {"config.json", apply_model}};
     for (size_t i = 0; i < FH_COUNT(files); i++) {
         bool there;
         fh_str name = fh_str_of(files[i].name);
@@ -374,6 +383,10 @@ void fh_tokenizer_config_free(fh_tokenizer_config *c) {
     if (!c) return;
     fh_arena_release(&c->arena);
     fh_free(c);
+}
+
+bool fh_tokenizer_config_is_xlmr(const fh_tokenizer_config *c) {
+    return c && (fh_str_starts(c->tokenizer_class, "XLMRobertaTokenizer") || fh_str_is(c->model_type, "xlm-roberta"));
 }
 
 const fh_chat_template *fh_tokenizer_config_find_template(const fh_tokenizer_config *c, const char *name) {

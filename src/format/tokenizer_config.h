@@ -1,6 +1,6 @@
 /* format/tokenizer_config.h - what stands around a tokenizer: tokenizer_config.json,
- * special_tokens_map.json, added_tokens.json and the chat templates of a Hugging Face folder, as
- * one thing.
+ * special_tokens_map.json, added_tokens.json and the chat templates of a Hugging Face folder, and
+ * what config.json calls the model, as one thing.
  * SPDX-License-Identifier: Apache-2.0
  * Owns all it hands out. Nothing here is executed: templates are text.
  * Precedence is that of the reference: template files before templates in the config;
@@ -30,6 +30,7 @@ typedef struct fh_chat_template {
 
 typedef struct fh_tokenizer_config {
     fh_str tokenizer_class;                     /* "" when absent */
+    fh_str model_type;                          /* of config.json; "" when absent */
     fh_token_text special[FH_SPECIAL_MASK + 1]; /* unk, bos, eos, pad, cls, sep, mask */
     fh_tri add_bos, add_eos, add_prefix_space, clean_up_spaces, legacy, lower_case, strip_accents;
     fh_tri split_special; /* special tokens in plain text are text */
@@ -50,6 +51,8 @@ FH_MUST_USE fh_status fh_tokenizer_config_parse(fh_tokenizer_config **out, fh_st
 /* All files of the folder that exist; none has to. */
 FH_MUST_USE fh_status fh_tokenizer_config_open(fh_tokenizer_config **out, const char *folder, fh_err *err);
 void fh_tokenizer_config_free(fh_tokenizer_config *c); /* NULL is fine */
+/* Are its SentencePiece pieces numbered as fh_sentencepiece_parse_xlmr does? c may be NULL. */
+bool fh_tokenizer_config_is_xlmr(const fh_tokenizer_config *c);
 /* The template of that name, or NULL. */
 const fh_chat_template *fh_tokenizer_config_find_template(const fh_tokenizer_config *c, const char *name);
 

@@ -100,14 +100,6 @@ static fh_status read_token(const fh_json_step *in, const reading *r, const char
     return FH_OK;
 }
 
-static void set_roberta(fh_postprocess *p, uint32_t cls, uint32_t sep) {
-    const fh_post_item pair[] = {{FH_POST_TOKEN, cls, 0}, {FH_POST_A, 0, 0}, {FH_POST_TOKEN, sep, 0},
-                                 {FH_POST_TOKEN, sep, 0}, {FH_POST_B, 0, 0}, {FH_POST_TOKEN, sep, 0}};
-    fh_postprocess_set_bert(p, cls, sep);
-    memcpy(p->pair, pair, sizeof pair);
-    p->n_pair = FH_COUNT(pair);
-}
-
 static fh_status read_tree(reading *r, const fh_json_node *root, int depth) {
     fh_json_step in;
     const fh_json_node *all;
@@ -128,7 +120,7 @@ static fh_status read_tree(reading *r, const fh_json_node *root, int depth) {
     uint32_t cls = 0, sep = 0;
     FH_TRY(read_token(&in, r, "cls", &cls));
     FH_TRY(read_token(&in, r, "sep", &sep));
-    if (roberta) set_roberta(r->out, cls, sep);
+    if (roberta) fh_postprocess_set_roberta(r->out, cls, sep);
     else fh_postprocess_set_bert(r->out, cls, sep);
     return FH_OK;
 }
@@ -169,6 +161,14 @@ void fh_postprocess_set_bert(fh_postprocess *out, uint32_t cls, uint32_t sep) {
     *out = (fh_postprocess){.n_single = 3, .n_pair = FH_COUNT(pair)};
     memcpy(out->pair, pair, sizeof pair);
     memcpy(out->single, pair, 3 * sizeof pair[0]);
+}
+
+void fh_postprocess_set_roberta(fh_postprocess *p, uint32_t cls, uint32_t sep) {
+    const fh_post_item pair[] = {{FH_POST_TOKEN, cls, 0}, {FH_POST_A, 0, 0}, {FH_POST_TOKEN, sep, 0},
+                                 {FH_POST_TOKEN, sep, 0}, {FH_POST_B, 0, 0}, {FH_POST_TOKEN, sep, 0}};
+    fh_postprocess_set_bert(p, cls, sep);
+    memcpy(p->pair, pair, sizeof pair);
+    p->n_pair = FH_COUNT(pair);
 }
 
 void fh_postprocess_put_before(const fh_postprocess *p, fh_ids *out) {

@@ -27,6 +27,8 @@ FH_MUST_USE fh_status fh_postprocess_build(fh_postprocess *out, const fh_json_no
 void fh_postprocess_set(fh_postprocess *out, uint32_t bos, uint32_t eos);
 /* cls A sep, and cls A sep B sep with the second half of type 1. */
 void fh_postprocess_set_bert(fh_postprocess *out, uint32_t cls, uint32_t sep);
+/* As BERT's for one text; cls A sep sep B sep for two, all of type 0. */
+void fh_postprocess_set_roberta(fh_postprocess *out, uint32_t cls, uint32_t sep);
 /* Tokens that come before and behind a single text. */
 void fh_postprocess_put_before(const fh_postprocess *p, fh_ids *out);
 void fh_postprocess_put_behind(const fh_postprocess *p, fh_ids *out);

@@ -27,7 +27,8 @@ static void set_around(fh_tokenizer *t, const fh_tokenizer_config *c, bool bos, 
 
 static fh_status build_sentencepiece(fh_tokenizer *t, fh_bytes model, const fh_tokenizer_config *config, fh_err *err) {
     fh_vocab *v = NULL;
-    FH_TRY(fh_sentencepiece_parse(&v, model, err));
+    bool xlmr = fh_tokenizer_config_is_xlmr(config);
+    FH_TRY(xlmr ? fh_sentencepiece_parse_xlmr(&v, model, err) : fh_sentencepiece_parse(&v, model, err));
     fh_tokenizer_set_vocab(t, v);
     fh_tokenizer_set_config(t, config);
     FH_TRY(fh_tokenizer_set_sentencepiece(t, true, err));
@@ -41,6 +42,7 @@ static fh_status build_sentencepiece(fh_tokenizer *t, fh_bytes model, const fh_t
         FH_TRY(fh_bpe_new(&t->bpe, v, &opt, err));
     }
     set_around(t, config, !unigram, unigram);
+    if (xlmr) fh_postprocess_set_roberta(&t->post, t->special[FH_SPECIAL_CLS], t->special[FH_SPECIAL_SEP]);
     FH_TRY(fh_tokenizer_set_added(t, true, err));
     return fh_tokenizer_finish(t, err);
 }

@@ -81,10 +81,14 @@ static fh_status build_spm(fh_tokenizer *t, fh_err *err) {
 static fh_status build_unigram(fh_tokenizer *t, fh_err *err) {
     const fh_vocab *v = t->vocab;
     fh_unigram_options opt = {.own_end = FH_OWN_ALL, .float_sums = false};
+    uint32_t cls = t->special[FH_SPECIAL_CLS], sep = t->special[FH_SPECIAL_SEP];
+    bool around = v->add_bos == FH_TRI_YES && v->add_eos == FH_TRI_YES;
     FH_TRY(fh_tokenizer_set_sentencepiece(t, false, err));
     FH_TRY(fh_unigram_new(&t->unigram, v, &opt, err));
     fh_postprocess_set(&t->post, if_on(is_on(v->add_bos, false), t->special[FH_SPECIAL_BOS]),
                        if_on(is_on(v->add_eos, true), t->special[FH_SPECIAL_EOS]));
+    if (around && cls != FH_VOCAB_NO_ID && sep != FH_VOCAB_NO_ID) /* XLM-R */
+        fh_postprocess_set_roberta(&t->post, cls, sep);
     return FH_OK;
 }
 

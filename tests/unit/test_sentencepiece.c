@@ -146,6 +146,57 @@ TEST(sentencepiece, reads_byte_fallback) {
     fh_buf_release(&b);
 }
 
+/* ---- the numbers of XLM-R ---- */
+
+static void xlmr_model(fh_buf *b, uint64_t third) {
+    fh_buf_init(b, 1 << 12);
+    put_piece(b, FH_STR("<unk>"), 0, FH_TOKEN_UNKNOWN);
+    put_piece(b, FH_STR("<s>"), 0, FH_TOKEN_CONTROL);
+    put_piece(b, FH_STR("</s>"), 0, third);
+    put_piece(b, FH_STR(","), -1, 0);
+    put_piece(b, FH_STR("x"), -2, 0);
+    put_trainer(b, 1, false);
+}
+
+static fh_status read_xlmr(fh_str text, fh_err *err) {
+    fh_vocab *v = NULL;
+    fh_status s = fh_sentencepiece_parse_xlmr(&v, fh_bytes_of(text), err);
+    if (s != FH_OK) {
+        CHECK(!v);
+        return s;
+    }
+    walk_vocab(v);
+    fh_vocab_free(v);
+    return FH_OK;
+}
+
+TEST(sentencepiece, numbers_of_xlmr) {
+    static const char *const piece[] = {"<s>", "<pad>", "</s>", "<unk>", ",", "x", "<mask>"};
+    fh_buf b;
+    fh_vocab *v = NULL;
+    fh_err err = {0};
+    xlmr_model(&b, FH_TOKEN_CONTROL);
+    CHECK_OK(fh_sentencepiece_parse_xlmr(&v, fh_bytes_of(fh_buf_str(&b)), &err), err);
+    CHECK_U64(v->n_id, FH_COUNT(piece));
+    for (uint32_t i = 0; i < v->n_id; i++) {
+        CHECK_STR(fh_vocab_piece(v, i), piece[i]);
+        CHECK((fh_vocab_type(v, i) == FH_TOKEN_NORMAL) == (i == 4 || i == 5));
+    }
+    CHECK(v->score[4] == -1 && v->score[5] == -2);
+    CHECK(v->special[FH_SPECIAL_BOS] == 0 && v->special[FH_SPECIAL_CLS] == 0 && v->special[FH_SPECIAL_PAD] == 1);
+    CHECK(v->special[FH_SPECIAL_EOS] == 2 && v->special[FH_SPECIAL_SEP] == 2 && v->special[FH_SPECIAL_UNK] == 3);
+    CHECK(v->special[FH_SPECIAL_MASK] == 6 && v->n_added == 5);
+    fh_vocab_free(v);
+    fail_every_allocation(read_xlmr, fh_buf_str(&b), 8);
+    cut_everywhere(read_xlmr, fh_buf_str(&b), 1, true);
+    change_everywhere(read_xlmr, fh_buf_str(&b), 1);
+    fh_buf_release(&b);
+    xlmr_model(&b, 0);
+    CHECK_STATUS(read_xlmr(fh_buf_str(&b), &err), FH_ERR_FORMAT);
+    CHECK(strstr(err.message, "starts with <unk>, <s> and </s>"));
+    fh_buf_release(&b);
+}
+
 /* One model with one thing wrong; takes b. */
 static void refused(fh_buf *b, fh_status want, const char *message) {
     fh_err err = {0};

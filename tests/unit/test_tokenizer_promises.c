@@ -5,6 +5,7 @@
  * random tests N times as long. */
 #include "base/clock.h"
 #include "base/fault.h"
+#include "base/file.h"
 #include "base/num.h"
 #include "base/rng.h"
 #include "library/open_tokenizer.h"
@@ -342,4 +343,72 @@ TEST(tokenizer_promises, a_model_brings_its_own) {
     fh_status st = fh_tokenizer_open(&t, path, (fh_str){"", 0}, &err);
     fh_tokenizer_free(t);
     CHECK(st == FH_OK || err.message[0]);
+}
+
+/* ---- XLM-R without a tokenizer.json ---- */
+
+static void check_xlmr(const char *folder) {
+    static const struct {
+        const char *a, *b;
+        uint32_t n, id[21];
+    } cases[] = {
+        /* ids by transformers 5.23.0 */
+        {"Hello, world!", NULL, 14, {0, 4, 3, 9, 24, 121, 7, 4, 56, 65, 24, 19, 3, 2}},
+        {"na\xC3\xAFve caf\xC3\xA9 12345 \xE2\x80\x94 \xE4\xBD\xA0\xE5\xA5\xBD", NULL, 21, {0,  86, 10, 3, 37, 9,   4,
+                                                                                            18, 10, 44, 3, 4,  114, 27,
+                                                                                            33, 48, 4,  3, 4,  3,   2}},
+        {"<s>hi<mask> x </s>", NULL, 10, {0, 0, 4, 31, 16, 317, 4, 70, 2, 2}},
+        {"", NULL, 2, {0, 2}},
+        {"a b", "c d", 12, {0, 4, 10, 4, 30, 2, 2, 4, 18, 4, 19, 2}},
+    };
+    const fh_encode_options opt = {.add_special = true, .parse_special = true};
+    fh_tokenizer *t = NULL;
+    fh_tokenizer_scratch *s = NULL;
+    fh_ids ids, type;
+    fh_err err;
+    CHECK_OK(fh_tokenizer_open(&t, folder, (fh_str){"", 0}, &err), err);
+    CHECK_OK(fh_tokenizer_scratch_new(&s, t, &err), err);
+    fh_ids_init(&ids, 100);
+    fh_ids_init(&type, 100);
+    for (size_t i = 0; i < FH_COUNT(cases); i++) {
+        fh_str a = fh_str_of(cases[i].a), b = cases[i].b ? fh_str_of(cases[i].b) : FH_STR("");
+        fh_ids_clear(&ids);
+        fh_ids_clear(&type);
+        if (cases[i].b) CHECK_OK(fh_tokenizer_encode_pair(t, s, a, b, &opt, &ids, &type, &err), err);
+        else CHECK_OK(fh_tokenizer_encode(t, s, a, &opt, &ids, &err), err);
+        CHECK_U64(ids.len, cases[i].n);
+        CHECK(memcmp(ids.ptr, cases[i].id, ids.len * sizeof *ids.ptr) == 0);
+        for (size_t k = 0; k < type.len; k++) CHECK_U64(type.ptr[k], 0);
+    }
+    fh_ids_release(&ids);
+    fh_ids_release(&type);
+    fh_tokenizer_scratch_free(s);
+    fh_tokenizer_free(t);
+}
+
+static void put_file(const char *folder, const char *name, fh_str text) {
+    char path[512];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *f = fopen(path, "wb");
+    CHECK(f && fwrite(text.ptr, 1, text.len, f) == text.len && fclose(f) == 0);
+}
+
+/* The class says it, or else the kind of model; with neither, pieces keep the file's own numbers. */
+TEST(tokenizer_promises, xlmr_numbers_its_pieces_otherwise) {
+    char path[512];
+    fh_buf pieces;
+    fh_tokenizer *t = NULL;
+    fh_err err;
+    snprintf(path, sizeof path, "%s/models/bge-reranker", fh_test_golden());
+    check_xlmr(path);
+    fh_buf_init(&pieces, 1 << 20);
+    snprintf(path, sizeof path, "%s/models/bge-reranker/sentencepiece.bpe.model", fh_test_golden());
+    CHECK_OK(fh_file_read(path, &pieces, &err), err);
+    put_file(fh_test_tmp(), "sentencepiece.bpe.model", fh_buf_str(&pieces));
+    fh_buf_release(&pieces);
+    CHECK_OK(fh_tokenizer_open(&t, fh_test_tmp(), (fh_str){"", 0}, &err), err);
+    CHECK_U64(fh_tokenizer_vocab(t)->n_id, 316);
+    fh_tokenizer_free(t);
+    put_file(fh_test_tmp(), "config.json", FH_STR("{\"model_type\":\"xlm-roberta\"}"));
+    check_xlmr(fh_test_tmp());
 }
