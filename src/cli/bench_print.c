@@ -9,12 +9,13 @@
 #include "base/cpu.h"
 #include "base/num.h"
 #include "cli/bench_part.h"
+#include "library/model_text.h"
 
 fh_status fh_bench_model_describe(fh_bench_model *out, const fh_opened *x, fh_err *err) {
     fh_facts f;
     char n[32];
     FH_TRY(fh_facts_gather(&f, fh_model_bundle(x->model), &x->at, err));
-    *out = (fh_bench_model){.size = f.weight_bytes, .n_value = f.n_value, .what = fh_opened_result(x)};
+    *out = (fh_bench_model){.size = f.weight_bytes, .n_value = f.n_value, .what = fh_model_purpose(x->model)};
     snprintf(out->type, sizeof out->type, "%.*s %s %.*s", (int)FH_MIN(f.architecture.len, 40u), f.architecture.ptr,
              fh_cli_count(f.n_value, n, sizeof n), (int)FH_MIN(f.quantization.len, 24u), f.quantization.ptr);
     snprintf(out->path, sizeof out->path, "%s", x->at.path[0] ? x->at.path : x->at.name);

@@ -5,46 +5,21 @@
 
 #include "base/num.h"
 #include "cli/text_part.h"
+#include "library/model_text.h"
 #include "library/open_tokenizer.h"
 #include "text/schema.h"
-#include "text/template_builtin.h"
-
-#define MAX_CONFIG ((size_t)16 << 20)
-
-static fh_str special_text(const fh_chat *c, fh_vocab_special which) {
-    uint32_t id = fh_tokenizer_special(c->tokenizer, which);
-    return id == FH_VOCAB_NO_ID ? (fh_str){NULL, 0} : fh_vocab_piece(fh_tokenizer_vocab(c->tokenizer), id);
-}
-
-static bool vocab_has(void *ctx, fh_str token) {
-    const fh_chat *c = ctx;
-    uint32_t id;
-    return fh_vocab_find(fh_tokenizer_vocab(c->tokenizer), token, &id);
-}
 
 static fh_status find_template(fh_chat *c, fh_err *err) {
-    const char *why = "";
-    if (c->facts.template_text.len) return fh_template_compile(&c->template, c->facts.template_text, err);
-    const fh_template_hint hint = {
-        .architecture = c->facts.architecture, .tokenizer = c->facts.tokenizer, .has_token = vocab_has, .ctx = c};
-    const fh_template_builtin *b = fh_template_builtin_pick(&hint, &why);
-    if (!b) {
+    fh_template_choice pick;
+    FH_TRY(fh_template_choose_with(&pick, &c->facts, c->tokenizer, err));
+    c->template = pick.template;
+    if (!c->template)
         fprintf(c->cli->err, "freehold: note: the model carries no chat template: texts are continued as they are\n");
-        return FH_OK;
-    }
-    fprintf(c->cli->err, "freehold: note: the model carries no chat template; using the built-in '%s', because %s\n",
-            b->name, why);
-    return fh_template_builtin_compile(&c->template, b, err);
-}
-
-static fh_status read_generation_config(fh_chat *c, fh_err *err) {
-    fh_buf text;
-    fh_status s = fh_bundle_read_side(fh_model_bundle(c->x.model), "generation_config.json", MAX_CONFIG, &text, err);
-    if (s == FH_ERR_NOT_FOUND) return FH_OK;
-    if (s != FH_OK) return s;
-    s = fh_generation_config_parse(&c->gen, fh_buf_str(&text), err);
-    fh_buf_release(&text);
-    return s;
+    if (pick.builtin)
+        fprintf(c->cli->err,
+                "freehold: note: the model carries no chat template; using the built-in '%s', because %s\n",
+                pick.builtin->name, pick.why);
+    return FH_OK;
 }
 
 static fh_status open_text(fh_chat *c, const char *model, bool required, fh_err *err) {
@@ -57,22 +32,10 @@ static fh_status open_text(fh_chat *c, const char *model, bool required, fh_err 
     if (c->set->raw || fh_model_plan(c->x.model, FH_PLAN_ENCODE)) return FH_OK;
     FH_TRY(find_template(c, err));
     if (!c->template) return FH_OK;
-    FH_TRY(fh_markup_probe(&c->markup, c->template, special_text(c, FH_SPECIAL_BOS), special_text(c, FH_SPECIAL_EOS),
-                           err));
+    FH_TRY(fh_markup_probe(&c->markup, c->template, fh_tokenizer_special_text(c->tokenizer, FH_SPECIAL_BOS),
+                           fh_tokenizer_special_text(c->tokenizer, FH_SPECIAL_EOS), err));
     c->has_markup = true;
     return FH_OK;
-}
-
-/* Everything that any of the files calls an end. */
-static fh_status find_ends(fh_chat *c, fh_err *err) {
-    const fh_hf_config *config = fh_bundle_hf_config(fh_model_bundle(c->x.model));
-    const fh_hf_ids *more[] = {&c->gen.eos, config ? fh_hf_config_eos(config) : NULL};
-    uint32_t n = c->tokenizer ? fh_tokenizer_vocab(c->tokenizer)->n_id : 0;
-    for (uint32_t i = 0; i < n; i++)
-        if (fh_tokenizer_is_eog(c->tokenizer, i)) fh_ids_add(&c->end_ids, i);
-    for (size_t k = 0; k < FH_COUNT(more); k++)
-        if (more[k]) fh_ids_add_all(&c->end_ids, more[k]->item, more[k]->n);
-    return fh_ids_check(&c->end_ids, err);
 }
 
 static fh_status open_all(fh_chat *c, const char *model, bool with_text, fh_err *err) {
@@ -81,9 +44,9 @@ static fh_status open_all(fh_chat *c, const char *model, bool with_text, fh_err 
         return fh_fail(err, FH_ERR_UNSUPPORTED,
                        "'%.200s' is no model that writes text: try `freehold embed`, or `freehold rerank`",
                        c->x.at.name);
-    FH_TRY(read_generation_config(c, err));
+    FH_TRY(fh_model_generation_config(&c->gen, c->x.model, err));
     FH_TRY(open_text(c, model, with_text, err));
-    FH_TRY(find_ends(c, err));
+    FH_TRY(fh_model_end_ids(&c->end_ids, c->x.model, c->tokenizer, &c->gen, err));
     FH_TRY(fh_opened_start(&c->x, &c->set->model, 1, false, err));
     FH_TRY(fh_sampler_scratch_new(&c->pick, fh_engine_width(c->x.engine, FH_EXPORT_LOGITS), err));
     return fh_opened_session(&c->session, &c->x, &c->set->model, err);

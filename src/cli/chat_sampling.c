@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/num.h"
+#include "library/model_text.h"
 
 static const char *const NAMES[FH_SAMPLING_COUNT] = {
 #define FH_SAMPLING_ROW(id, field, option, name, arg, help) [FH_SAMPLING_##id] = name,
@@ -31,25 +32,13 @@ bool fh_sampling_find(fh_str name, fh_sampling_field *out) {
     return false;
 }
 
-static void set_published(fh_sampler_params *p, const fh_generation_config *g) {
-    if (g->has & FH_GEN_TEMPERATURE) p->temperature = g->temperature;
-    if (g->has & FH_GEN_TOP_K) p->top_k = g->top_k;
-    if (g->has & FH_GEN_TOP_P) p->top_p = g->top_p;
-    if (g->has & FH_GEN_MIN_P) p->min_p = g->min_p;
-    if (g->has & FH_GEN_TYPICAL_P) p->typical_p = g->typical_p;
-    if (g->has & FH_GEN_REPETITION_PENALTY) p->repeat_penalty = g->repetition_penalty;
-    if (g->has & FH_GEN_PRESENCE_PENALTY) p->presence_penalty = g->presence_penalty;
-    if (g->has & FH_GEN_FREQUENCY_PENALTY) p->frequency_penalty = g->frequency_penalty;
-    if ((g->has & FH_GEN_DO_SAMPLE) && !g->do_sample) p->temperature = 0;
-}
-
 /* Fields are double, int64_t or bool. */
 #define AS_FIELD(field, v) _Generic(field, double : (v), int64_t : (int64_t)(v), bool : (v) != 0)
 
 fh_status fh_sampling_params(fh_sampler_params *out, const fh_sampling *s, const fh_generation_config *g, fh_err *err) {
     fh_sampler_params p = fh_sampler_defaults();
     const double *v = s->value;
-    if (g) set_published(&p, g);
+    if (g) fh_model_sampling(&p, g);
     for (size_t i = 0; i < FH_SAMPLING_COUNT; i++)
         if (!isnan(v[i]) && fabs(v[i]) > 1e15)
             return fh_fail(err, FH_ERR_USAGE, "%s of %g is out of range", NAMES[i], v[i]);

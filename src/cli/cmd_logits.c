@@ -2,12 +2,13 @@
  * SPDX-License-Identifier: Apache-2.0
  * stdout carries raw little-endian f32 rows and nothing else: decoders one row of logits per token (encoder-decoders:
  * per decoder token), encoders and embedders one hidden row per token, rerankers the score. What a model is there for
- * is decided in model_options.c. With --json: a JSON array a row. */
+ * is decided in library/model_text.c. With --json: a JSON array a row. */
 #include <unistd.h>
 
 #include "base/json.h"
 #include "base/num.h"
 #include "cli/model_options.h"
+#include "library/model_text.h"
 
 #define MAX_TOKENS ((size_t)1 << 24)
 #define ROWS 64 /* computed per step; how many does not show in them */
@@ -53,7 +54,7 @@ static fh_status compute(const fh_opened *x, const logits_options *o, const fh_i
                          row_writer *w, fh_err *err) {
     fh_session *s = NULL;
     const fh_ids *in = tokens;
-    fh_export what = fh_opened_result(x);
+    fh_export what = fh_model_purpose(x->model);
     w->width = fh_engine_width(x->engine, what);
     FH_TRY(fh_opened_session(&s, x, &o->model, err));
     fh_status st = FH_OK;

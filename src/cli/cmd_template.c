@@ -10,8 +10,7 @@
 #include "cli/text_part.h"
 #include "format/gguf_vocab.h"
 #include "format/tokenizer_config.h"
-#include "library/facts.h"
-#include "text/template_builtin.h"
+#include "library/model_text.h"
 
 #define MAX_FILE ((size_t)256 << 20)
 #define MAX_PROMPT ((size_t)1 << 30)
@@ -107,23 +106,20 @@ static fh_status open_model(held *h, const char *model, fh_err *err) {
     return FH_OK;
 }
 
-static fh_status use_builtin(held *h, const fh_template_builtin *b, fh_err *err) {
-    return fh_template_builtin_compile(&h->template, b, err);
-}
-
-static fh_status pick_builtin(const fh_cli *cli, held *h, fh_err *err) {
-    const char *why = "";
-    const fh_template_hint hint = {
-        .architecture = h->facts.architecture, .tokenizer = h->facts.tokenizer, .has_token = vocab_has, .ctx = h};
-    const fh_template_builtin *b = fh_template_builtin_pick(&hint, &why);
-    if (!b)
+static fh_status find_template(const fh_cli *cli, held *h, fh_err *err) {
+    fh_template_choice pick;
+    FH_TRY(fh_template_choose(&pick, &h->facts, vocab_has, h, err));
+    h->template = pick.template;
+    if (!h->template)
         return fh_fail(
             err, FH_ERR_NOT_FOUND,
             "the model carries no chat template and none of the built-in ones is known to fit it; name one with "
             "--builtin or --template");
-    fprintf(cli->err, "freehold template: the model carries no chat template; using the built-in '%s', because %s\n",
-            b->name, why);
-    return use_builtin(h, b, err);
+    if (pick.builtin)
+        fprintf(cli->err,
+                "freehold template: the model carries no chat template; using the built-in '%s', because %s\n",
+                pick.builtin->name, pick.why);
+    return FH_OK;
 }
 
 static fh_status load_template(const fh_cli *cli, held *h, const template_options *o, const char *model, fh_err *err) {
@@ -131,16 +127,13 @@ static fh_status load_template(const fh_cli *cli, held *h, const template_option
     if (model || (!o->template_path && !o->builtin)) FH_TRY(open_model(h, model, err));
     if (o->builtin) {
         const fh_template_builtin *b = fh_template_builtin_find(fh_str_of(o->builtin));
-        if (b) return use_builtin(h, b, err);
+        if (b) return fh_template_builtin_compile(&h->template, b, err);
         char names[300] = "";
         for (size_t i = 0, n = 0; i < fh_template_n_builtin(); i++)
             n += (size_t)snprintf(names + n, sizeof names - n, " %s", fh_template_builtin_at(i)->name);
         return fh_fail(err, FH_ERR_USAGE, "there is no built-in template '%s'; there are:%s", o->builtin, names);
     }
-    if (!o->template_path) {
-        if (!h->facts.template_text.len) return pick_builtin(cli, h, err);
-        return fh_template_compile(&h->template, h->facts.template_text, err);
-    }
+    if (!o->template_path) return find_template(cli, h, err);
     fh_buf_init(&text, MAX_FILE);
     fh_status s = read_text(o->template_path, &text, err);
     if (s == FH_OK) {

@@ -10,6 +10,7 @@
 #include "base/num.h"
 #include "cli/model_options.h"
 #include "format/safetensors.h"
+#include "library/model_text.h"
 
 #define MAX_TOKENS ((size_t)1 << 16)
 #define MAX_OUTPUT ((size_t)4 << 30)
@@ -163,7 +164,7 @@ static fh_status trace(const fh_cli *cli, const fh_opened *x, const trace_option
     FH_TRY(fh_opened_session(&s, x, &o->model, err));
     fh_status st = both ? fh_session_encode(s, tokens->ptr, (uint32_t)tokens->len, err) : FH_OK;
     fh_work work = {.session = s, .token = in->ptr, .n = (uint32_t)in->len, .want = FH_WANT_ALL};
-    if (st == FH_OK) st = fh_engine_step(x->engine, &work, 1, fh_opened_result(x), no_row, NULL, NULL, err);
+    if (st == FH_OK) st = fh_engine_step(x->engine, &work, 1, fh_model_purpose(x->model), no_row, NULL, NULL, err);
     if (st == FH_OK) st = o->out ? write_file(&r, err) : print(cli, &r, err);
     fh_session_free(s);
     return st;

@@ -1,18 +1,6 @@
 /* cli/model_options.c - opening a model as the shared options say.
- * SPDX-License-Identifier: Apache-2.0
- *
- * What a model is there for is said here and nowhere else (fh_opened_result), by the first that holds:
- *   1. a classifier head was bound                                         scores
- *   2. no table of logits, or the network looks both ways (encoders)       hidden rows
- *   3. config.json names its class: ...ForCausalLM and the like            logits
- *      ...and a class without a head (Qwen3Model, Gemma3TextModel)         hidden rows
- *   4. a GGUF says how to pool                                             hidden rows
- *   5. a GGUF whose name holds "embedding": files of embedders that were
- *      converted before there was a key for it differ in nothing else      hidden rows
- *   6. anything else                                                       logits */
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "cli/model_options.h"
-
-#include <strings.h>
 
 #include "base/clock.h"
 #include "base/cpu.h"
@@ -151,45 +139,4 @@ void fh_opened_close(fh_opened *x) {
 
 fh_status fh_opened_session(fh_session **out, const fh_opened *x, const fh_model_options *o, fh_err *err) {
     return fh_session_new(out, x->engine, (uint32_t)o->ctx, fh_opened_adapters(x), 0, err);
-}
-
-/* ---- what comes out ---- */
-
-static bool holds(fh_str s, const char *word) {
-    size_t n = strlen(word);
-    for (size_t i = 0; i + n <= s.len; i++)
-        if (strncasecmp(s.ptr + i, word, n) == 0) return true;
-    return false;
-}
-
-/* By config.json: does the class have a head of logits? */
-static bool class_has_head(const fh_hf_config *c) {
-    static const char *const heads[] = {"ForCausalLM", "ForConditionalGeneration", "LMHead", "ForSeq2SeqLM"};
-    size_t n = fh_hf_config_n_architecture(c);
-    for (size_t i = 0; i < n; i++)
-        for (size_t k = 0; k < FH_COUNT(heads); k++)
-            if (holds(fh_hf_config_architecture(c, i), heads[k])) return true;
-    return n == 0;
-}
-
-static bool gguf_is_embedder(const fh_bundle *b, const fh_gguf *g) {
-    char key[128];
-    uint64_t pooling = 0;
-    fh_str arch = {NULL, 0}, name = {NULL, 0};
-    (void)fh_gguf_to_str(fh_gguf_find(g, "general.architecture"), &arch);
-    snprintf(key, sizeof key, "%.*s.pooling_type", (int)FH_MIN(arch.len, 64u), arch.ptr ? arch.ptr : "");
-    if (fh_gguf_to_u64(fh_gguf_find(g, key), &pooling)) return pooling != 0;
-    (void)fh_gguf_to_str(fh_gguf_find(g, "general.name"), &name);
-    return holds(name, "embedding") || holds(fh_path_base(fh_str_of(fh_bundle_path(b))), "embedding");
-}
-
-fh_export fh_opened_result(const fh_opened *x) {
-    const fh_plan *p = fh_model_plan(x->model, FH_PLAN_STEP);
-    const fh_bundle *b = fh_model_bundle(x->model);
-    if (p->exported[FH_EXPORT_SCORE] != FH_NO_VALUE) return FH_EXPORT_SCORE;
-    if (p->exported[FH_EXPORT_LOGITS] == FH_NO_VALUE) return FH_EXPORT_HIDDEN;
-    const fh_hf_config *c = fh_bundle_hf_config(b);
-    if (c) return class_has_head(c) ? FH_EXPORT_LOGITS : FH_EXPORT_HIDDEN;
-    const fh_gguf *g = fh_bundle_gguf(b, 0);
-    return g && gguf_is_embedder(b, g) ? FH_EXPORT_HIDDEN : FH_EXPORT_LOGITS;
 }

@@ -58,8 +58,6 @@ FH_MUST_USE fh_status fh_opened_session(fh_session **out, const fh_opened *x, co
 /* The engine's options as the user set them; rows and keep_values are the caller's. */
 FH_MUST_USE fh_status fh_model_options_engine(fh_engine_options *out, const fh_model_options *o, fh_err *err);
 
-/* What the model is there for, and so what `freehold logits` gives: see model_options.c. */
-fh_export fh_opened_result(const fh_opened *x);
 const fh_adapter_set *fh_opened_adapters(const fh_opened *x); /* or NULL */
 
 /* "1 2 3", commas allowed; appended. what names the option in the message. */

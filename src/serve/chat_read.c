@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "base/num.h"
+#include "library/model_text.h"
 #include "serve/chat.h"
 #include "serve/json_put.h"
 
@@ -52,18 +53,6 @@ void fh_ask_read_sampling(fh_ask *a, fh_in *in) {
     else if (!fh_json_to_i64(s, &any)) fh_in_fail(in, "seed", "'seed' must be a whole number");
 }
 
-static void set_published(fh_sampler_params *p, const fh_generation_config *g) {
-    if (g->has & FH_GEN_TEMPERATURE) p->temperature = g->temperature;
-    if (g->has & FH_GEN_TOP_K) p->top_k = g->top_k;
-    if (g->has & FH_GEN_TOP_P) p->top_p = g->top_p;
-    if (g->has & FH_GEN_MIN_P) p->min_p = g->min_p;
-    if (g->has & FH_GEN_TYPICAL_P) p->typical_p = g->typical_p;
-    if (g->has & FH_GEN_REPETITION_PENALTY) p->repeat_penalty = g->repetition_penalty;
-    if (g->has & FH_GEN_PRESENCE_PENALTY) p->presence_penalty = g->presence_penalty;
-    if (g->has & FH_GEN_FREQUENCY_PENALTY) p->frequency_penalty = g->frequency_penalty;
-    if ((g->has & FH_GEN_DO_SAMPLE) && !g->do_sample) p->temperature = 0;
-}
-
 /* {"123": -100} or [[123, -100], [45, false]] */
 static fh_status add_bias(fh_ask *a, fh_err *err) {
     const fh_json_node *list = a->logit_bias;
@@ -86,7 +75,7 @@ static fh_status add_bias(fh_ask *a, fh_err *err) {
 fh_status fh_ask_make_chain(fh_ask *a, fh_err *err) {
     fh_sampler_params p = fh_sampler_defaults();
     if (a->ollama_defaults) p.top_p = 0.9, p.min_p = 0;
-    set_published(&p, &a->r->gen);
+    fh_model_sampling(&p, &a->r->gen);
 #define FH_ASK_SAMPLING_ROW(field_, least, most, name, other) \
     if (a->set & ((uint64_t)1 << ROW_##field_)) p.field_ = a->sampling.field_;
 #include "serve/chat_sampling.def"

@@ -1,17 +1,13 @@
 /* serve/fleet_open.c - a model made ready to be served: files, plans, threads, tokenizer, template, scheduler.
  * SPDX-License-Identifier: Apache-2.0
- * Runs on the fleet's thread and may take seconds. What a model is there for follows the same order as for commands:
- * a head of scores; no logits; the class that config.json names; pooling that a GGUF names; else it writes text. */
-#include <strings.h>
-
+ * Runs on the fleet's thread and may take seconds. */
 #include "base/clock.h"
 #include "base/machine.h"
 #include "base/num.h"
+#include "library/model_text.h"
 #include "library/open_tokenizer.h"
 #include "serve/fleet_part.h"
-#include "text/template_builtin.h"
 
-#define MOST_CONFIG ((size_t)16 << 20)
 #define TOUCH_BYTES ((size_t)16 << 20)
 #define STATE_MOST ((uint64_t)8 << 30)
 
@@ -46,105 +42,25 @@ static fh_status open_model(fh_fleet_box *b, fh_err *err) {
     return fh_facts_gather(&r->facts, bundle, &r->at, err);
 }
 
-/* ---- what it is there for ---- */
-
-static bool holds(fh_str s, const char *word) {
-    size_t n = strlen(word);
-    for (size_t i = 0; i + n <= s.len; i++)
-        if (strncasecmp(s.ptr + i, word, n) == 0) return true;
-    return false;
-}
-
-static bool class_writes(const fh_hf_config *c) {
-    static const char *const heads[] = {"ForCausalLM", "ForConditionalGeneration", "LMHead", "ForSeq2SeqLM"};
-    size_t n = fh_hf_config_n_architecture(c);
-    for (size_t i = 0; i < n; i++)
-        for (size_t k = 0; k < FH_COUNT(heads); k++)
-            if (holds(fh_hf_config_architecture(c, i), heads[k])) return true;
-    return n == 0;
-}
-
-static bool gguf_embeds(const fh_bundle *b, const fh_gguf *g) {
-    char key[128];
-    uint64_t pooling = 0;
-    fh_str arch = {NULL, 0}, name = {NULL, 0};
-    (void)fh_gguf_to_str(fh_gguf_find(g, "general.architecture"), &arch);
-    snprintf(key, sizeof key, "%.*s.pooling_type", (int)FH_MIN(arch.len, 64u), arch.ptr ? arch.ptr : "");
-    if (fh_gguf_to_u64(fh_gguf_find(g, key), &pooling)) return pooling != 0;
-    (void)fh_gguf_to_str(fh_gguf_find(g, "general.name"), &name);
-    return holds(name, "embedding") || holds(fh_path_base(fh_str_of(fh_bundle_path(b))), "embedding");
-}
-
-static fh_export purpose_of(const fh_model *m) {
-    const fh_plan *p = fh_model_plan(m, FH_PLAN_STEP);
-    const fh_bundle *b = fh_model_bundle(m);
-    if (p->exported[FH_EXPORT_SCORE] != FH_NO_VALUE) return FH_EXPORT_SCORE;
-    if (p->exported[FH_EXPORT_LOGITS] == FH_NO_VALUE) return FH_EXPORT_HIDDEN;
-    const fh_hf_config *c = fh_bundle_hf_config(b);
-    if (c) return class_writes(c) ? FH_EXPORT_LOGITS : FH_EXPORT_HIDDEN;
-    const fh_gguf *g = fh_bundle_gguf(b, 0);
-    return g && gguf_embeds(b, g) ? FH_EXPORT_HIDDEN : FH_EXPORT_LOGITS;
-}
-
 /* ---- text ---- */
 
-static fh_str special_text(const fh_resident *r, fh_vocab_special which) {
-    uint32_t id = fh_tokenizer_special(r->tokenizer, which);
-    return id == FH_VOCAB_NO_ID ? (fh_str){NULL, 0} : fh_vocab_piece(fh_tokenizer_vocab(r->tokenizer), id);
-}
-
-static bool vocab_has(void *ctx, fh_str token) {
-    const fh_resident *r = ctx;
-    uint32_t id;
-    return fh_vocab_find(fh_tokenizer_vocab(r->tokenizer), token, &id);
-}
-
-/* The model's own template; one that does not compile is no reason not to serve the model for plain texts. */
 static fh_status find_template(fh_resident *r, fh_err *err) {
-    const char *why = "";
-    r->template_name = "";
-    if (r->facts.template_text.len) {
-        r->template_name = "the model's own";
-        return fh_template_compile(&r->template, r->facts.template_text, err);
-    }
-    const fh_template_hint hint = {
-        .architecture = r->facts.architecture, .tokenizer = r->facts.tokenizer, .has_token = vocab_has, .ctx = r};
-    const fh_template_builtin *b = fh_template_builtin_pick(&hint, &why);
-    if (!b) return FH_OK;
-    r->template_name = b->name;
-    return fh_template_builtin_compile(&r->template, b, err);
-}
-
-static fh_status find_ends(fh_resident *r, fh_err *err) {
-    const fh_hf_config *config = fh_bundle_hf_config(fh_model_bundle(r->model));
-    const fh_hf_ids *more[] = {&r->gen.eos, config ? fh_hf_config_eos(config) : NULL};
-    uint32_t n = fh_tokenizer_vocab(r->tokenizer)->n_id;
-    for (uint32_t i = 0; i < n; i++)
-        if (fh_tokenizer_is_eog(r->tokenizer, i)) fh_ids_add(&r->end_ids, i);
-    for (size_t k = 0; k < FH_COUNT(more); k++)
-        if (more[k]) fh_ids_add_all(&r->end_ids, more[k]->item, more[k]->n);
-    return fh_ids_check(&r->end_ids, err);
-}
-
-static fh_status read_generation_config(fh_resident *r, fh_err *err) {
-    fh_buf text;
-    fh_status s = fh_bundle_read_side(fh_model_bundle(r->model), "generation_config.json", MOST_CONFIG, &text, err);
-    if (s == FH_ERR_NOT_FOUND) return FH_OK;
-    if (s != FH_OK) return s;
-    s = fh_generation_config_parse(&r->gen, fh_buf_str(&text), err);
-    fh_buf_release(&text);
-    return s;
+    fh_template_choice pick;
+    FH_TRY(fh_template_choose_with(&pick, &r->facts, r->tokenizer, err));
+    r->template = pick.template;
+    if (r->template) r->template_name = pick.builtin ? pick.builtin->name : "the model's own";
+    return FH_OK;
 }
 
 static fh_status open_text(fh_resident *r, fh_err *err) {
     const char *from = r->at.source == FH_SOURCE_BUILTIN ? NULL : r->at.path;
-    FH_TRY(read_generation_config(r, err));
+    FH_TRY(fh_model_generation_config(&r->gen, r->model, err));
     fh_status s = fh_tokenizer_open(&r->tokenizer, from, (fh_str){NULL, 0}, err);
     if (s != FH_OK) return s == FH_ERR_MEMORY ? s : FH_OK; /* token ids can still be asked for */
-    FH_TRY(find_ends(r, err));
+    FH_TRY(fh_model_end_ids(&r->end_ids, r->model, r->tokenizer, &r->gen, err));
     FH_TRY(fh_constrain_vocab_new(&r->vocab, r->tokenizer, r->end_ids.ptr, r->end_ids.len, err));
-    r->bos_token = special_text(r, FH_SPECIAL_BOS);
-    r->eos_token = special_text(r, FH_SPECIAL_EOS);
+    r->bos_token = fh_tokenizer_special_text(r->tokenizer, FH_SPECIAL_BOS);
+    r->eos_token = fh_tokenizer_special_text(r->tokenizer, FH_SPECIAL_EOS);
     r->insert = fh_tokenizer_special(r->tokenizer, FH_SPECIAL_FIM_PREFIX) != FH_VOCAB_NO_ID &&
                 fh_tokenizer_special(r->tokenizer, FH_SPECIAL_FIM_MIDDLE) != FH_VOCAB_NO_ID;
     if (r->result != FH_EXPORT_LOGITS || fh_model_plan(r->model, FH_PLAN_ENCODE)) return FH_OK;
@@ -215,7 +131,7 @@ fh_status fh_resident_open(fh_fleet_box **out, fh_fleet_slot *s, const fh_fleet_
     fh_ids_init(&r->end_ids, FH_VOCAB_MAX_ID);
     fh_status st = open_model(b, err);
     if (st == FH_OK) {
-        r->result = purpose_of(r->model);
+        r->result = fh_model_purpose(r->model);
         st = open_text(r, err);
     }
     if (st == FH_OK) st = start_engine(b, o, room, err);
