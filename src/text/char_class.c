@@ -2,17 +2,6 @@
 #include "text/char_class.h"
 
 #include "base/num.h"
-#include "text/char_class_table.h"
-
-static bool in_ranges(const uint32_t (*range)[2], size_t n, uint32_t cp) {
-    size_t lo = 0, hi = n;
-    while (lo < hi) {
-        size_t mid = lo + (hi - lo) / 2;
-        if (cp > range[mid][1]) lo = mid + 1;
-        else hi = mid;
-    }
-    return lo < n && cp >= range[lo][0];
-}
 
 /* Alphabetic beyond L, M and Nl: letters in circles and squares. */
 static bool is_enclosed_letter(uint32_t cp) {
@@ -39,14 +28,15 @@ bool fh_is_bert_ideograph(uint32_t cp) {
 
 bool fh_is_bert_punct(uint32_t cp) {
     if (cp < 0x80) return cp > 0x20 && cp < 0x7F && !((cp | 32) - 'a' < 26) && !(cp - '0' < 10);
-    return in_ranges(PUNCT, FH_COUNT(PUNCT), cp);
+    return fh_ucat_is_punct(fh_unicode_cat_at(cp, FH_UNICODE_8));
 }
 
 bool fh_is_bert_control(uint32_t cp) {
     if (cp == '\t' || cp == '\n' || cp == '\r') return false;
     if (cp < 0x80) return cp < 0x20 || cp == 0x7F;
-    return in_ranges(CONTROL, FH_COUNT(CONTROL), cp);
+    fh_ucat c = fh_unicode_cat_at(cp, FH_UNICODE_8);
+    return c == FH_UCAT_CC || c == FH_UCAT_CF || c == FH_UCAT_CO;
 }
 
-bool fh_is_bert_accent(uint32_t cp) { return cp >= 0x300 && in_ranges(NONSPACING, FH_COUNT(NONSPACING), cp); }
-bool fh_is_combining_mark(uint32_t cp) { return cp >= 0x300 && in_ranges(COMBINING, FH_COUNT(COMBINING), cp); }
+bool fh_is_bert_accent(uint32_t cp) { return cp >= 0x300 && fh_unicode_cat_at(cp, FH_UNICODE_8) == FH_UCAT_MN; }
+bool fh_is_combining_mark(uint32_t cp) { return cp >= 0x300 && fh_ucat_is_mark(fh_unicode_cat_at(cp, FH_UNICODE_9)); }

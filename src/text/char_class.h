@@ -1,6 +1,7 @@
 /* text/char_class.h - the classes that tokenizer files name by other means than a pattern.
  * SPDX-License-Identifier: Apache-2.0
- * Each is what the reference computes, which is not always what Unicode's own property of that name says. */
+ * Each is what the reference computes, which is not always what Unicode's own property of that name says: it froze the
+ * classes of BERT at Unicode 8 and StripAccents at 9. */
 #ifndef FH_TEXT_CHAR_CLASS_H
 #define FH_TEXT_CHAR_CLASS_H
 

@@ -1,22 +1,11 @@
 /* text/jinja_chars.c - code points: UTF-8, the properties and cases that Python's str methods see.
  * SPDX-License-Identifier: Apache-2.0
- * Owns nothing. Text is valid UTF-8 by the time it gets here (templates and JSON are checked); should it not be,
- * a broken byte counts as one character and nothing is read behind the end. */
+ * Owns nothing. Python's Unicode is that of the version templates are written for (3.11: Unicode 14). Text is valid
+ * UTF-8 by the time it gets here (templates and JSON are checked); should it not be, a broken byte counts as one
+ * character and nothing is read behind the end. */
 #include "base/num.h"
 #include "text/jinja_lib.h"
-
-/* first..last in steps; each maps to itself plus distance */
-typedef struct case_run {
-    uint32_t first, last;
-    uint32_t step;
-    int32_t distance;
-} case_run;
-/* up to three code points, the rest 0 */
-typedef struct case_special {
-    uint32_t cp, to[3];
-} case_special;
-
-#include "text/jinja_char_table.h"
+#include "text/unicode.h"
 
 uint32_t fh_jinja_decode(const char *p, size_t left, size_t *n) {
     const uint8_t *b = (const uint8_t *)p;
@@ -64,52 +53,36 @@ static unsigned ascii_props(uint32_t c) {
 
 unsigned fh_jinja_props(uint32_t cp) {
     if (cp < 0x80) return ascii_props(cp);
-    size_t lo = 0, hi = FH_COUNT(prop_run);
-    while (hi - lo > 1) {
-        size_t mid = (lo + hi) / 2;
-        if (prop_run[mid].cp <= cp) lo = mid;
-        else hi = mid;
-    }
-    unsigned p = prop_run[lo].props;
-    if (p & (FH_J_ALPHA | FH_J_NUMERIC)) p |= FH_J_WORD;
-    return p;
+    const fh_unicode_facts f = fh_unicode_facts_at(cp, FH_UNICODE_14);
+    unsigned p = f.cat < FH_UCAT_ZS ? FH_J_PRINTABLE : 0;
+    if (fh_ucat_is_letter(f.cat)) p |= FH_J_ALPHA | FH_J_WORD;
+    if (f.cat == FH_UCAT_ND) p |= FH_J_DECIMAL;
+    if (f.digit) p |= FH_J_DIGIT;
+    if (f.numeric) p |= FH_J_NUMERIC | FH_J_WORD;
+    if (f.white) p |= FH_J_SPACE;
+    if (f.upper) p |= FH_J_IS_UPPER;
+    if (f.lower) p |= FH_J_IS_LOWER;
+    return f.cat == FH_UCAT_LT ? p | FH_J_IS_TITLE : p;
 }
 
-static size_t map_in(uint32_t cp, const case_run *run, size_t n_run, const case_special *special, size_t n_special,
-                     uint32_t out[3]) {
-    size_t lo = 0, hi = n_run;
-    out[0] = cp;
-    while (lo < hi) {
-        size_t mid = (lo + hi) / 2;
-        if (run[mid].last < cp) lo = mid + 1;
-        else hi = mid;
-    }
-    if (lo < n_run && run[lo].first <= cp && (cp - run[lo].first) % run[lo].step == 0) {
-        out[0] = (uint32_t)((int32_t)cp + run[lo].distance);
-        return 1;
-    }
-    for (size_t i = 0; i < n_special && special[i].cp <= cp; i++) {
-        if (special[i].cp != cp) continue;
-        memcpy(out, special[i].to, sizeof special[i].to);
-        return out[2] ? 3 : out[1] ? 2 : 1;
-    }
-    return 1;
-}
-
-#define MAP(kind) map_in(cp, kind##_run, FH_COUNT(kind##_run), kind##_special, FH_COUNT(kind##_special), out)
-
-size_t fh_jinja_map_case(uint32_t cp, fh_jcase how, uint32_t out[3]) {
-    bool up = how == FH_J_UPPER || how == FH_J_TITLE;
-    if (cp < 0x80) {
-        out[0] = up ? (cp >= 'a' && cp <= 'z' ? cp - 32 : cp) : (cp >= 'A' && cp <= 'Z' ? cp + 32 : cp);
-        return 1;
-    }
+static size_t map_case(uint32_t cp, fh_jcase how, uint32_t out[3]) {
     switch (how) {
-    case FH_J_UPPER: return MAP(upper);
-    case FH_J_TITLE: return MAP(title);
-    case FH_J_FOLD: return MAP(fold);
-    default: return MAP(lower);
+    case FH_J_UPPER: return fh_unicode_upper(cp, out);
+    case FH_J_TITLE: return fh_unicode_title(cp, out);
+    case FH_J_FOLD: break;
+    default: return fh_unicode_lower(cp, out);
     }
+    size_t k = fh_unicode_fold_full(cp, out);
+    if (k == 0) out[0] = fh_unicode_fold_simple(cp);
+    return k ? k : 1;
+}
+
+/* To what is newer there is no way, nor from it. */
+size_t fh_jinja_map_case(uint32_t cp, fh_jcase how, uint32_t out[3]) {
+    size_t k = fh_unicode_is_there(cp, FH_UNICODE_14) ? map_case(cp, how, out) : 0;
+    if (k > 1 || (k == 1 && fh_unicode_is_there(out[0], FH_UNICODE_14))) return k;
+    out[0] = cp;
+    return 1;
 }
 
 /* ---- changing the case of a text ---- */

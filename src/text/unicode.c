@@ -53,17 +53,49 @@ bool fh_unicode_is_white(uint32_t cp) { return fh_unicode_prop(cp) & FH_UPROP_WH
 bool fh_unicode_is_han(uint32_t cp) { return fh_unicode_prop(cp) & FH_UPROP_HAN; }
 const char *fh_unicode_version(void) { return fh_unicode_version_text; }
 
-static uint32_t map_simple(const fh_unicode_case_row *row, size_t n, uint32_t cp) {
+static uint32_t prop_at(uint32_t cp, fh_unicode_age age) {
+    uint32_t p = fh_unicode_prop(cp);
+    if (FH_UPROP_AGE(p) > (uint32_t)age) return FH_UCAT_CN;
+    for (size_t i = 0; (p & FH_UPROP_CHANGED) && i < fh_unicode_n_past; i++) {
+        const fh_unicode_past_row *r = &fh_unicode_past[i];
+        if (cp >= r->first && cp <= r->last && (uint32_t)age <= r->until) return r->record;
+    }
+    return p;
+}
+
+fh_ucat fh_unicode_cat_at(uint32_t cp, fh_unicode_age age) { return (fh_ucat)(prop_at(cp, age) & FH_UPROP_CAT); }
+bool fh_unicode_is_there(uint32_t cp, fh_unicode_age age) { return FH_UPROP_AGE(fh_unicode_prop(cp)) <= (uint32_t)age; }
+
+fh_unicode_facts fh_unicode_facts_at(uint32_t cp, fh_unicode_age age) {
+    const uint32_t p = prop_at(cp, age);
+    return (fh_unicode_facts){.cat = (fh_ucat)(p & FH_UPROP_CAT),
+                              .white = p & FH_UPROP_WHITE,
+                              .upper = p & FH_UPROP_UPPER,
+                              .lower = p & FH_UPROP_LOWER,
+                              .digit = p & FH_UPROP_DIGIT,
+                              .numeric = p & FH_UPROP_NUMERIC};
+}
+
+/* False, and cp in *out, where no row has it. */
+static bool find_simple(const fh_unicode_case_row *row, size_t n, uint32_t cp, uint32_t *out) {
+    *out = cp;
     size_t lo = 0, hi = n; /* the last row with first <= cp is at lo - 1 */
     while (lo < hi) {
         size_t mid = lo + (hi - lo) / 2;
         if (row[mid].first <= cp) lo = mid + 1;
         else hi = mid;
     }
-    if (lo == 0) return cp;
+    if (lo == 0) return false;
     const fh_unicode_case_row *r = &row[lo - 1];
-    if (cp > r->last || (cp - r->first) % r->step) return cp;
-    return (uint32_t)((int32_t)cp + r->distance);
+    if (cp > r->last || (cp - r->first) % r->step) return false;
+    *out = (uint32_t)((int32_t)cp + r->distance);
+    return true;
+}
+
+static uint32_t map_simple(const fh_unicode_case_row *row, size_t n, uint32_t cp) {
+    uint32_t out;
+    (void)find_simple(row, n, cp, &out);
+    return out;
 }
 
 static size_t map_full(const fh_unicode_full_row *row, size_t n, uint32_t cp, uint32_t out[3]) {
@@ -95,6 +127,13 @@ size_t fh_unicode_upper(uint32_t cp, uint32_t out[3]) {
     return 1;
 }
 
+size_t fh_unicode_title(uint32_t cp, uint32_t out[3]) {
+    size_t k = cp < 0x80 ? 0 : map_full(fh_unicode_title_full_row, fh_unicode_n_title_full, cp, out);
+    if (k) return k;
+    if (cp >= 0x80 && find_simple(fh_unicode_title_run, fh_unicode_n_title_run, cp, &out[0])) return 1;
+    return fh_unicode_upper(cp, out);
+}
+
 uint32_t fh_unicode_fold_simple(uint32_t cp) { return map_simple(fh_unicode_fold_run, fh_unicode_n_fold_run, cp); }
 size_t fh_unicode_fold_full(uint32_t cp, uint32_t out[3]) {
     return map_full(fh_unicode_fold_full_row, fh_unicode_n_fold_full, cp, out);
@@ -116,13 +155,13 @@ bool fh_unicode_fold_next(uint32_t *cp, uint32_t *folded) {
     return true;
 }
 
-/* The ranges whose property byte p has any of flags, or whose category is in cats. */
-static size_t collect(uint32_t cats, uint8_t flags, uint32_t (*out)[2], size_t max) {
+/* The ranges whose record has any of flags, or whose category is in cats. */
+static size_t collect(uint32_t cats, uint32_t flags, uint32_t (*out)[2], size_t max) {
     size_t n = 0;
     bool open = false;
     for (size_t i = 0; i < fh_unicode_n_run; i++) {
         uint32_t first = fh_unicode_run[i] >> 8;
-        uint8_t p = (uint8_t)(fh_unicode_run[i] & 0xff);
+        uint32_t p = fh_unicode_record[fh_unicode_run[i] & 0xff];
         bool in = (p & flags) || (cats >> (p & FH_UPROP_CAT) & 1);
         if (in && !open && n < max) out[n][0] = first;
         if (!in && open) {

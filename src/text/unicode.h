@@ -48,15 +48,26 @@ size_t fh_utf8_put(uint32_t cp, char out[4]); /* bytes written */
 fh_ucat fh_unicode_cat(uint32_t cp);
 bool fh_unicode_is_white(uint32_t cp); /* White_Space */
 bool fh_unicode_is_han(uint32_t cp);   /* script Han */
+/* The same as others froze it in older versions: what is newer is unassigned to them. Compared over all code points:
+ * P, M, Cc, Cf and Co of 8, M of 9, everything of 14 (tests/unit/test_unicode.c). */
+typedef enum fh_unicode_age { FH_UNICODE_8, FH_UNICODE_9, FH_UNICODE_14, FH_UNICODE_NOW } fh_unicode_age;
+fh_ucat fh_unicode_cat_at(uint32_t cp, fh_unicode_age age);
+bool fh_unicode_is_there(uint32_t cp, fh_unicode_age age); /* not newer */
+typedef struct fh_unicode_facts {
+    fh_ucat cat;
+    bool white, upper, lower, digit, numeric; /* upper, lower: the binary properties; digit: a decimal or other digit */
+} fh_unicode_facts;
+fh_unicode_facts fh_unicode_facts_at(uint32_t cp, fh_unicode_age age);
 static inline bool fh_ucat_is_letter(fh_ucat c) { return c <= FH_UCAT_LO; }
 static inline bool fh_ucat_is_mark(fh_ucat c) { return c >= FH_UCAT_MN && c <= FH_UCAT_ME; }
 static inline bool fh_ucat_is_number(fh_ucat c) { return c >= FH_UCAT_ND && c <= FH_UCAT_NO; }
 static inline bool fh_ucat_is_punct(fh_ucat c) { return c >= FH_UCAT_PC && c <= FH_UCAT_PO; }
 static inline bool fh_ucat_is_symbol(fh_ucat c) { return c >= FH_UCAT_SM && c <= FH_UCAT_SO; }
 
-/* Full mappings (may give up to three code points), as Python's str.lower and str.upper without context. */
+/* Full mappings (may give up to three code points), as Python's str.lower, upper and title without context. */
 size_t fh_unicode_lower(uint32_t cp, uint32_t out[3]);
 size_t fh_unicode_upper(uint32_t cp, uint32_t out[3]);
+size_t fh_unicode_title(uint32_t cp, uint32_t out[3]);
 uint32_t fh_unicode_fold_simple(uint32_t cp); /* simple case folding, for (?i) */
 /* Full case folding where it is longer than one code point: its length and code points, else 0. */
 size_t fh_unicode_fold_full(uint32_t cp, uint32_t out[3]);

@@ -2,9 +2,12 @@
  * SPDX-License-Identifier: Apache-2.0
  * The sizes of the categories are those that Oniguruma (Hugging Face tokenizers 0.23.3) matches one by one. */
 #include "base/fault.h"
+#include "base/hash.h"
 #include "base/num.h"
 #include "base/rng.h"
 #include "test.h"
+#include "text/char_class.h"
+#include "text/jinja_lib.h"
 #include "text/unicode.h"
 
 TEST(unicode, utf8_round_trip) {
@@ -153,6 +156,51 @@ static void normal(fh_normal_form form, const char *text, const char *want) {
     CHECK_OK(fh_unicode_normalize(&b, fh_str_of(text), form, &err), err);
     CHECK_STR(fh_buf_str(&b), want);
     fh_buf_release(&b);
+}
+
+/* ---- older versions, over all code points ---- */
+
+static void check_digest(fh_buf *b, const char *want) {
+    char hex[FH_SHA256_HEX];
+    fh_err err = {0};
+    CHECK_OK(fh_buf_check(b, &err), err);
+    CHECK_OK(fh_sha256_of(fh_bytes_of(fh_buf_str(b)), hex, &err), err);
+    fh_buf_release(b);
+    CHECK_STR(fh_str_of(hex), want);
+}
+
+/* The digest is `tools/gen_unicode.py --python`, run by Python 3.11.7: Unicode 14, as the templates' authors had it. */
+TEST(unicode, what_python_says) {
+    static const fh_jcase how[] = {FH_J_UPPER, FH_J_LOWER, FH_J_TITLE, FH_J_FOLD};
+    fh_buf b;
+    fh_buf_init(&b, 64 << 20);
+    for (uint32_t cp = 0; cp < 0x110000; cp++) {
+        if (cp >= 0xd800 && cp < 0xe000) continue;
+        unsigned p = fh_jinja_props(cp) & ~(unsigned)FH_J_WORD;
+        fh_buf_add_byte(&b, (uint8_t)p);
+        fh_buf_add_byte(&b, (uint8_t)(p >> 8));
+        for (size_t h = 0; h < FH_COUNT(how); h++) {
+            uint32_t to[3];
+            size_t n = fh_jinja_map_case(cp, how[h], to);
+            for (size_t i = 0; i < n; i++) fh_buf_add_u32le(&b, to[i]);
+        }
+    }
+    check_digest(&b, "0d1f7b9e434115fb07f5c1b32038c897b4814993344d616e3d569954d9e6b585");
+}
+
+/* The digest is of what Hugging Face tokenizers 0.23.3 does with each code point, a bit each: cut off as punctuation,
+ * removed by clean_text (which names U+FFFD itself), by strip_accents, by StripAccents. */
+TEST(unicode, what_the_library_froze) {
+    fh_buf b;
+    fh_buf_init(&b, 2 << 20);
+    for (uint32_t cp = 0; cp < 0x110000; cp++) {
+        unsigned bits = fh_is_bert_punct(cp) ? 1 : 0;
+        if (fh_is_bert_control(cp) || cp == 0xfffd) bits |= 2;
+        if (fh_is_bert_accent(cp)) bits |= 4;
+        if (fh_is_combining_mark(cp)) bits |= 8;
+        fh_buf_add_byte(&b, (uint8_t)bits);
+    }
+    check_digest(&b, "d6ed4c472190130cb7816ccbc1403ac1810969eaa2839bda76d1031b891082d2");
 }
 
 TEST(unicode, normal_forms) {
