@@ -148,9 +148,8 @@ static void close_memory(const lab *l, memory *m) {
     }
 }
 
-/* One step: up to `chunk` tokens of every sequence from `done` on. Returns how many there were. */
-static uint32_t step(lab *l, memory *m, fh_exec *x, uint32_t chunk, uint32_t done, float *out, uint32_t width) {
-    fh_err err = {0};
+/* Up to `chunk` tokens of every sequence from `done` on, for fn. Returns how many there were. */
+static uint32_t step(lab *l, memory *m, fh_exec *x, uint32_t chunk, uint32_t done, lab_step_fn *fn, void *ctx) {
     fh_batch_seq seq[LAB_SEQ] = {0};
     uint32_t *token = fh_alloc(3 * (size_t)l->n_token, sizeof *token), *pos = token + l->n_token,
              *of = pos + l->n_token;
@@ -173,38 +172,55 @@ static uint32_t step(lab *l, memory *m, fh_exec *x, uint32_t chunk, uint32_t don
         }
         n_seq++;
     }
-    if (n > 0) {
-        const fh_batch b = {
-            .n_token = n, .n_row = 0, .n_seq = n_seq, .token = token, .pos = pos, .seq_of = of, .seq = seq};
-        CHECK_OK(fh_exec_run(x, &b, 1u << FH_EXPORT_HIDDEN, &err), err);
-        const float *v = fh_exec_export(x, FH_EXPORT_HIDDEN);
-        CHECK(v != NULL);
-        for (uint32_t i = 0; i < n; i++)
-            memcpy(out + (size_t)token[i] * width, v + (size_t)i * width, width * sizeof *v);
-    }
+    const fh_batch b = {.n_token = n, .n_row = 0, .n_seq = n_seq, .token = token, .pos = pos, .seq_of = of, .seq = seq};
+    if (n > 0) fn(ctx, x, &b);
     fh_free(token);
     return n;
 }
 
-float *lab_run(lab *l, const lab_way *way) {
+void lab_steps(lab *l, const lab_way *way, lab_step_fn *fn, void *ctx) {
     fh_err err = {0};
     memory m;
     fh_pool *pool = NULL;
     fh_exec *x = NULL;
-    const fh_value *e = &l->plan.value[l->plan.exported[FH_EXPORT_HIDDEN]];
-    const uint32_t width = e->per * e->width;
-    float *out = fh_alloc_zero((size_t)l->n_token * width, sizeof *out);
-    CHECK(out != NULL);
     CHECK_OK(fh_pool_new(&pool, &(fh_pool_options){.n_worker = way->threads, .no_pin = true}, &err), err);
     open_memory(l, &m, way);
+    l->slot_floats = m.layout.slot_floats;
     const fh_exec_options opt = {.pool = pool, .ceiling = {{1, l->n_token, l->n_token}}, .keep_values = l->keep};
     CHECK_OK(fh_exec_new(&x, &l->plan, &m.layout, &opt, &err), err);
-    for (uint32_t done = 0; step(l, &m, x, way->chunk, done, out, width) > 0; done += way->chunk) {
+    for (uint32_t done = 0; step(l, &m, x, way->chunk, done, fn, ctx) > 0; done += way->chunk) {
     }
     fh_exec_free(x);
     close_memory(l, &m);
     fh_pool_free(pool);
-    return out;
+}
+
+void lab_exact_step(void *ctx, fh_exec *x, const fh_batch *b) {
+    fh_err err = {0};
+    CHECK_OK(fh_exec_run(x, b, 1u << FH_EXPORT_HIDDEN, &err), err);
+    lab_keep_rows(ctx, x, b);
+}
+
+void lab_keep_rows(const lab_rows *to, const fh_exec *x, const fh_batch *b) {
+    const float *v = fh_exec_export(x, FH_EXPORT_HIDDEN);
+    CHECK(v != NULL);
+    for (uint32_t i = 0; i < b->n_token; i++)
+        memcpy(to->v + (size_t)b->token[i] * to->width, v + (size_t)i * to->width, to->width * sizeof *v);
+}
+
+lab_rows lab_rows_new(const lab *l) {
+    const fh_value *e = &l->plan.value[l->plan.exported[FH_EXPORT_HIDDEN]];
+    lab_rows r = {.width = e->per * e->width};
+    r.n = (size_t)l->n_token * r.width;
+    r.v = fh_alloc_zero(r.n, sizeof *r.v);
+    CHECK(r.v != NULL);
+    return r;
+}
+
+float *lab_run(lab *l, const lab_way *way) {
+    lab_rows r = lab_rows_new(l);
+    lab_steps(l, way, lab_exact_step, &r);
+    return r.v;
 }
 
 float *lab_run_all(lab *l, bool split) {

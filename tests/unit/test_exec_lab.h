@@ -25,7 +25,8 @@ typedef struct lab {
     uint32_t n_seq, len[LAB_SEQ], n_token, encoder_rows;
     const fh_adapter_set *adapters[LAB_SEQ];
     fh_rng rng;
-    bool keep; /* values keep their memory */
+    bool keep;            /* values keep their memory */
+    uint64_t slot_floats; /* of a sequence's recurrent state, once lab_steps runs */
 } lab;
 
 typedef struct lab_way {
@@ -49,7 +50,20 @@ fh_op *lab_op(lab *l, fh_op_kind kind);
 const float *lab_table(const lab *l, fh_view v); /* of lab_input */
 void lab_end(lab *l, fh_view export);            /* fails the test where the check refuses */
 
-/* Rows of what is exported, by token; the caller frees them. */
+/* Rows of what is exported, by token: [tokens of all sequences, width]. The caller frees v. */
+typedef struct lab_rows {
+    float *v;
+    size_t n, width; /* n: floats */
+} lab_rows;
+lab_rows lab_rows_new(const lab *l);
+void lab_keep_rows(const lab_rows *to, const fh_exec *x, const fh_batch *b); /* of a step that was run */
+
+/* Every step of all sequences, in fresh memory that is NaN wherever nothing was written. */
+typedef void lab_step_fn(void *ctx, fh_exec *x, const fh_batch *b);
+void lab_steps(lab *l, const lab_way *way, lab_step_fn *fn, void *ctx);
+lab_step_fn lab_exact_step; /* runs it; ctx: lab_rows, where its rows are kept */
+
+/* The exported rows; the caller frees them. */
 float *lab_run(lab *l, const lab_way *way);
 /* The plain way (1 thread, page 32, all at once, f32 state), after finding all ways the same bits. split: sequences
  * may come in pieces. */
