@@ -244,8 +244,7 @@ void fh_anthropic_messages(fh_call *c) {
     fh_in_init(&in, fh_json_root(a->body));
     read_request(a, &in, false);
     if (!in.failed && !fh_anthropic_attach(a)) fh_in_fail_as(&in, 503, NULL, NULL, "out of memory");
-    if (fh_in_answer(&in, c)) fh_ask_free(a);
-    else fh_ask_run(a);
+    fh_ask_go(a, &in);
 }
 
 static void count(fh_ask *a, fh_str prompt, const fh_ids *ids) {

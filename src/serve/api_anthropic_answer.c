@@ -9,19 +9,11 @@
 typedef enum block { BLOCK_NONE, BLOCK_THINKING, BLOCK_TEXT, BLOCK_CALL } block;
 
 typedef struct messages_api {
-    fh_stream stream;
-    fh_buf b;
+    fh_voice v; /* first */
     fh_json_writer w;
     block open;
     uint32_t index;
 } messages_api;
-
-static void free_api(void *api) {
-    messages_api *p = api;
-    fh_stream_release(&p->stream);
-    fh_buf_release(&p->b);
-    fh_free(p);
-}
 
 static const char *reason_of(const fh_said *s) {
     switch (s->why) {
@@ -65,7 +57,7 @@ static void reply_whole(fh_ask *a) {
     messages_api *p = a->api;
     const fh_said *s = &a->said[0];
     fh_json_writer *w = &p->w;
-    fh_json_writer_init(w, &p->b, false);
+    fh_json_writer_init(w, &p->v.b, false);
     fh_json_put_object(w);
     put_head(a, w);
     fh_put_array(w, "content");
@@ -97,13 +89,13 @@ static void reply_whole(fh_ask *a) {
     fh_json_put_key(w, "freehold");
     fh_ask_put_provenance(a, w);
     fh_json_put_end(w);
-    fh_put_reply(a->call, &p->b);
+    fh_put_reply(a->call, &p->v.b);
 }
 
 /* ---- streamed ---- */
 
 static fh_json_writer *begin(messages_api *p, const char *type) {
-    fh_json_writer_init(&p->w, &p->b, false);
+    fh_json_writer_init(&p->w, &p->v.b, false);
     fh_json_put_object(&p->w);
     fh_put_z(&p->w, "type", type);
     return &p->w;
@@ -111,7 +103,7 @@ static fh_json_writer *begin(messages_api *p, const char *type) {
 
 static fh_consume send(messages_api *p, const char *type) {
     fh_json_put_end(&p->w);
-    return fh_put_send(&p->stream, type, &p->b);
+    return fh_put_send(&p->v.stream, type, &p->v.b);
 }
 
 static void send_start(fh_ask *a) {
@@ -185,7 +177,7 @@ static void send_last(fh_ask *a) {
     (void)send(p, "message_delta");
     (void)begin(p, "message_stop");
     (void)send(p, "message_stop");
-    fh_stream_end(&p->stream);
+    fh_stream_end(&p->v.stream);
 }
 
 static fh_consume say_stream(fh_ask *a, const fh_say *s) {
@@ -200,11 +192,11 @@ static fh_consume say_stream(fh_ask *a, const fh_say *s) {
     case FH_SAY_ARGUMENTS: return send_delta(p, "input_json_delta", "partial_json", s->text);
     case FH_SAY_CALL_END: close_block(p); break;
     case FH_SAY_DONE: send_last(a); break;
-    case FH_SAY_FAILED: fh_put_send_error(a->call, &p->stream, "error", s->err); return FH_CONSUME_CANCEL;
+    case FH_SAY_FAILED: fh_put_send_error(a->call, &p->v.stream, "error", s->err); return FH_CONSUME_CANCEL;
     case FH_SAY_TOKEN:
     case FH_SAY_END: break;
     }
-    return p->stream.gone ? FH_CONSUME_CANCEL : p->stream.full ? FH_CONSUME_PAUSE : FH_CONSUME_MORE;
+    return p->v.stream.gone ? FH_CONSUME_CANCEL : p->v.stream.full ? FH_CONSUME_PAUSE : FH_CONSUME_MORE;
 }
 
 static fh_consume say(fh_ask *a, const fh_say *s) {
@@ -214,12 +206,5 @@ static fh_consume say(fh_ask *a, const fh_say *s) {
 }
 
 bool fh_anthropic_attach(fh_ask *a) {
-    messages_api *p = fh_alloc_zero(1, sizeof *p);
-    if (!p) return false;
-    fh_buf_init(&p->b, FH_REPLY_MOST);
-    fh_stream_init(&p->stream, a->call->x, FH_STREAM_EVENTS);
-    a->api = p;
-    a->free_api = free_api;
-    a->say = say;
-    return true;
+    return fh_ask_attach(a, sizeof(messages_api), FH_STREAM_EVENTS, say, NULL) != NULL;
 }

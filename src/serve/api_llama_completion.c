@@ -5,19 +5,11 @@
 #include "serve/router.h"
 
 typedef struct completion {
-    fh_stream stream;
-    fh_buf b;
+    fh_voice v; /* first */
     fh_json_writer w;
     bool tokens;
     size_t told;
 } completion;
-
-static void free_api(void *api) {
-    completion *p = api;
-    fh_stream_release(&p->stream);
-    fh_buf_release(&p->b);
-    fh_free(p);
-}
 
 static void put_ms(fh_json_writer *w, const char *key, uint64_t ns) { fh_put_f64(w, key, (double)(ns / 1000) / 1e3); }
 
@@ -37,7 +29,7 @@ static void put_timings(const fh_ask *a, fh_json_writer *w) {
 static void begin(fh_ask *a, fh_str text) {
     completion *p = a->api;
     const fh_said *s = &a->said[0];
-    fh_json_writer_init(&p->w, &p->b, false);
+    fh_json_writer_init(&p->w, &p->v.b, false);
     fh_json_put_object(&p->w);
     fh_put_u64(&p->w, "index", 0);
     fh_put_str(&p->w, "content", text);
@@ -70,26 +62,26 @@ static void finish(fh_ask *a) {
     fh_ask_put_provenance(a, w);
     fh_json_put_end(w);
     if (!a->stream) {
-        fh_put_reply(a->call, &p->b);
+        fh_put_reply(a->call, &p->v.b);
         return;
     }
-    (void)fh_put_send(&p->stream, NULL, &p->b);
-    fh_stream_end(&p->stream);
+    (void)fh_put_send(&p->v.stream, NULL, &p->v.b);
+    fh_stream_end(&p->v.stream);
 }
 
 static fh_consume say(fh_ask *a, const fh_say *s) {
     completion *p = a->api;
     if (s->kind == FH_SAY_DONE) finish(a);
     if (!a->stream) return FH_CONSUME_MORE;
-    if (s->kind == FH_SAY_START) fh_stream_begin(&p->stream);
-    if (s->kind == FH_SAY_FAILED) fh_put_send_error(a->call, &p->stream, "error", s->err);
+    if (s->kind == FH_SAY_START) fh_stream_begin(&p->v.stream);
+    if (s->kind == FH_SAY_FAILED) fh_put_send_error(a->call, &p->v.stream, "error", s->err);
     if (s->kind != FH_SAY_TEXT) return FH_CONSUME_MORE;
     begin(a, s->text);
     fh_put_bool(&p->w, "stop", false);
     fh_put_u64(&p->w, "tokens_predicted", a->n_new);
     fh_put_u64(&p->w, "tokens_evaluated", a->n_prompt);
     fh_json_put_end(&p->w);
-    return fh_put_send(&p->stream, NULL, &p->b);
+    return fh_put_send(&p->v.stream, NULL, &p->v.b);
 }
 
 /* ---- requests ---- */
@@ -131,21 +123,8 @@ static void read_common(fh_ask *a, fh_in *in) {
 }
 
 static fh_ask *new_ask(fh_call *c, fh_in *in) {
-    fh_ask *a = fh_ask_new(c);
-    if (!a) return NULL;
-    completion *p = fh_alloc_zero(1, sizeof *p);
-    if (!p) {
-        fh_ask_free(a);
-        fh_call_fail(c, 503, NULL, NULL, "out of memory");
-        return NULL;
-    }
-    fh_buf_init(&p->b, FH_REPLY_MOST);
-    fh_stream_init(&p->stream, c->x, FH_STREAM_EVENTS);
-    a->api = p;
-    a->free_api = free_api;
-    a->say = say;
-    fh_in_init(in, fh_json_root(a->body));
-    read_common(a, in);
+    fh_ask *a = fh_ask_open(c, in, sizeof(completion), say, NULL);
+    if (a) read_common(a, in);
     return a;
 }
 
@@ -157,8 +136,7 @@ void fh_llama_completion(fh_call *c) {
     if (fh_json_is(prompt, FH_JSON_ARRAY)) read_ids(a, &in, prompt);
     else if (!fh_json_to_str(prompt, &a->prompt))
         fh_in_fail(&in, "prompt", "'prompt' must be a text or an array of token ids");
-    if (fh_in_answer(&in, c)) fh_ask_free(a);
-    else fh_ask_run(a);
+    fh_ask_go(a, &in);
 }
 
 void fh_llama_infill(fh_call *c) {
@@ -169,8 +147,7 @@ void fh_llama_infill(fh_call *c) {
     bool before = fh_in_str(&in, "input_prefix", &a->prefix), behind = fh_in_str(&in, "input_suffix", &a->suffix);
     if (!before || !behind) fh_in_fail(&in, "input_prefix", "'input_prefix' and 'input_suffix' must be texts");
     (void)fh_in_str(&in, "prompt", &a->prompt);
-    if (fh_in_answer(&in, c)) fh_ask_free(a);
-    else fh_ask_run(a);
+    fh_ask_go(a, &in);
 }
 
 static void say_prompt(fh_ask *a, fh_str prompt, const fh_ids *ids) {

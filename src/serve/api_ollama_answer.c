@@ -8,19 +8,11 @@
 #include "serve/api_ollama_part.h"
 
 typedef struct ollama_api {
-    fh_stream stream;
-    fh_buf b;
+    fh_voice v; /* first */
     fh_json_writer w;
     bool chat;
     size_t told; /* tokens whose chances were sent */
 } ollama_api;
-
-static void free_api(void *api) {
-    ollama_api *p = api;
-    fh_stream_release(&p->stream);
-    fh_buf_release(&p->b);
-    fh_free(p);
-}
 
 void fh_ollama_put_head(fh_json_writer *w, const char *model) {
     fh_put_z(w, "model", model);
@@ -73,7 +65,7 @@ static void put_chances(fh_ask *a) {
 
 static void open_line(fh_ask *a) {
     ollama_api *p = a->api;
-    fh_json_writer_init(&p->w, &p->b, false);
+    fh_json_writer_init(&p->w, &p->v.b, false);
     fh_json_put_object(&p->w);
     fh_ollama_put_head(&p->w, a->r->name);
 }
@@ -85,7 +77,7 @@ static fh_consume send_line(fh_ask *a, fh_str text, fh_str thinking, uint32_t ca
     put_chances(a);
     fh_put_bool(&p->w, "done", false);
     fh_json_put_end(&p->w);
-    return fh_put_send(&p->stream, NULL, &p->b);
+    return fh_put_send(&p->v.stream, NULL, &p->v.b);
 }
 
 static void put_end(fh_ask *a) {
@@ -121,11 +113,11 @@ static void finish(fh_ask *a) {
     put_end(a);
     fh_json_put_end(&p->w);
     if (!a->stream) {
-        fh_put_reply(a->call, &p->b);
+        fh_put_reply(a->call, &p->v.b);
         return;
     }
-    (void)fh_put_send(&p->stream, NULL, &p->b);
-    fh_stream_end(&p->stream);
+    (void)fh_put_send(&p->v.stream, NULL, &p->v.b);
+    fh_stream_end(&p->v.stream);
 }
 
 static fh_consume say(fh_ask *a, const fh_say *s) {
@@ -137,11 +129,11 @@ static fh_consume say(fh_ask *a, const fh_say *s) {
     }
     if (!a->stream) return FH_CONSUME_MORE;
     switch (s->kind) {
-    case FH_SAY_START: fh_stream_begin(&p->stream); break;
+    case FH_SAY_START: fh_stream_begin(&p->v.stream); break;
     case FH_SAY_TEXT: return send_line(a, s->text, none, UINT32_MAX);
     case FH_SAY_REASONING: return send_line(a, none, s->text, UINT32_MAX);
     case FH_SAY_CALL_END: return send_line(a, none, none, s->call);
-    case FH_SAY_FAILED: fh_put_send_error(a->call, &p->stream, NULL, s->err); return FH_CONSUME_CANCEL;
+    case FH_SAY_FAILED: fh_put_send_error(a->call, &p->v.stream, NULL, s->err); return FH_CONSUME_CANCEL;
     case FH_SAY_DONE:
     case FH_SAY_TOKEN:
     case FH_SAY_CALL:
@@ -152,13 +144,7 @@ static fh_consume say(fh_ask *a, const fh_say *s) {
 }
 
 bool fh_ollama_attach(fh_ask *a, bool chat) {
-    ollama_api *p = fh_alloc_zero(1, sizeof *p);
-    if (!p) return false;
-    p->chat = chat;
-    fh_buf_init(&p->b, FH_REPLY_MOST);
-    fh_stream_init(&p->stream, a->call->x, FH_STREAM_LINES);
-    a->api = p;
-    a->free_api = free_api;
-    a->say = say;
-    return true;
+    ollama_api *p = fh_ask_attach(a, sizeof *p, FH_STREAM_LINES, say, NULL);
+    if (p) p->chat = chat;
+    return p != NULL;
 }

@@ -7,19 +7,10 @@
 #include "serve/router.h"
 
 typedef struct chat_api {
-    fh_stream stream;
-    fh_buf b;
+    fh_voice v; /* first */
     bool usage;
     size_t told[FH_ASK_CHOICES_MOST]; /* tokens whose chances were sent */
 } chat_api;
-
-static void free_api(void *api) {
-    chat_api *p = api;
-    if (!p) return;
-    fh_stream_release(&p->stream);
-    fh_buf_release(&p->b);
-    fh_free(p);
-}
 
 /* ---- whole answers ---- */
 
@@ -64,7 +55,7 @@ static void put_chances(const fh_ask *a, fh_json_writer *w, const fh_said *s, si
 static void reply_whole(fh_ask *a) {
     chat_api *p = a->api;
     fh_json_writer w;
-    fh_json_writer_init(&w, &p->b, false);
+    fh_json_writer_init(&w, &p->v.b, false);
     fh_json_put_object(&w);
     fh_openai_put_head(a, &w, "chatcmpl-", "chat.completion");
     fh_json_put_key(&w, "choices");
@@ -86,14 +77,14 @@ static void reply_whole(fh_ask *a) {
     fh_openai_put_usage(a, &w);
     fh_openai_put_extra(a, &w);
     fh_json_put_end(&w);
-    fh_put_reply(a->call, &p->b);
+    fh_put_reply(a->call, &p->v.b);
 }
 
 /* ---- chunks ---- */
 
 static void open_chunk(fh_ask *a, fh_json_writer *w, uint32_t choice) {
     chat_api *p = a->api;
-    fh_json_writer_init(w, &p->b, false);
+    fh_json_writer_init(w, &p->v.b, false);
     fh_json_put_object(w);
     fh_openai_put_head(a, w, "chatcmpl-", "chat.completion.chunk");
     fh_json_put_key(w, "choices");
@@ -120,7 +111,7 @@ static fh_consume close_chunk(fh_ask *a, fh_json_writer *w, uint32_t choice, con
     fh_json_put_end(w);
     if (p->usage) fh_put_null(w, "usage");
     fh_json_put_end(w);
-    return fh_put_send(&p->stream, NULL, &p->b);
+    return fh_put_send(&p->v.stream, NULL, &p->v.b);
 }
 
 static fh_consume send_roles(fh_ask *a) {
@@ -161,7 +152,7 @@ static void send_last(fh_ask *a) {
     chat_api *p = a->api;
     fh_json_writer w;
     if (p->usage) {
-        fh_json_writer_init(&w, &p->b, false);
+        fh_json_writer_init(&w, &p->v.b, false);
         fh_json_put_object(&w);
         fh_openai_put_head(a, &w, "chatcmpl-", "chat.completion.chunk");
         fh_json_put_key(&w, "choices");
@@ -171,10 +162,10 @@ static void send_last(fh_ask *a) {
         fh_openai_put_usage(a, &w);
         fh_openai_put_extra(a, &w);
         fh_json_put_end(&w);
-        (void)fh_put_send(&p->stream, NULL, &p->b);
+        (void)fh_put_send(&p->v.stream, NULL, &p->v.b);
     }
-    fh_stream_send(&p->stream, NULL, FH_STR("[DONE]"));
-    fh_stream_end(&p->stream);
+    fh_stream_send(&p->v.stream, NULL, FH_STR("[DONE]"));
+    fh_stream_end(&p->v.stream);
 }
 
 static fh_consume say_stream(fh_ask *a, const fh_say *s) {
@@ -197,7 +188,7 @@ static fh_consume say_stream(fh_ask *a, const fh_say *s) {
         return close_chunk(a, &w, s->choice, fh_openai_why(a->said[s->choice].why));
     case FH_SAY_DONE: send_last(a); return FH_CONSUME_MORE;
     case FH_SAY_FAILED:
-        fh_put_send_error(a->call, &((chat_api *)a->api)->stream, NULL, s->err);
+        fh_put_send_error(a->call, &((chat_api *)a->api)->v.stream, NULL, s->err);
         return FH_CONSUME_CANCEL;
     case FH_SAY_TOKEN:
     case FH_SAY_CALL_END: break;
@@ -233,27 +224,13 @@ static void read_chat(fh_ask *a, fh_in *in) {
     }
     (void)fh_in_bool(in, "continue_final_message", &a->continue_last);
     if (fh_in_bool(in, "add_generation_prompt", &generate) && !generate) a->continue_last = true;
-    const fh_json_node *o = fh_json_get(fh_json_root(a->body), "stream_options");
-    (void)fh_json_to_bool(fh_json_get(o, "include_usage"), &p->usage);
+    p->usage = fh_openai_wants_usage(a);
 }
 
 void fh_openai_chat(fh_call *c) {
     fh_in in;
-    fh_ask *a = fh_ask_new(c);
+    fh_ask *a = fh_ask_open(c, &in, sizeof(chat_api), say, NULL);
     if (!a) return;
-    chat_api *p = fh_alloc_zero(1, sizeof *p);
-    if (!p) {
-        fh_ask_free(a);
-        fh_call_fail(c, 503, NULL, NULL, "out of memory");
-        return;
-    }
-    fh_buf_init(&p->b, FH_REPLY_MOST);
-    fh_stream_init(&p->stream, c->x, FH_STREAM_EVENTS);
-    a->api = p;
-    a->free_api = free_api;
-    a->say = say;
-    fh_in_init(&in, fh_json_root(a->body));
     read_chat(a, &in);
-    if (fh_in_answer(&in, c)) fh_ask_free(a);
-    else fh_ask_run(a);
+    fh_ask_go(a, &in);
 }

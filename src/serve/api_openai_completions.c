@@ -6,8 +6,7 @@
 #include "serve/router.h"
 
 typedef struct text_api {
-    fh_stream stream;
-    fh_buf b;
+    fh_voice v; /* first */
     fh_json_writer w;
     bool usage, echo, begun;
     const fh_json_node *list, *next; /* prompts, where there are several; the one after this */
@@ -15,13 +14,6 @@ typedef struct text_api {
     size_t told[FH_ASK_CHOICES_MOST];
     size_t offset[FH_ASK_CHOICES_MOST]; /* bytes of the text before the tokens that are told next */
 } text_api;
-
-static void free_api(void *api) {
-    text_api *p = api;
-    fh_stream_release(&p->stream);
-    fh_buf_release(&p->b);
-    fh_free(p);
-}
 
 static size_t token_bytes(const fh_ask *a, uint32_t token) {
     fh_buf b;
@@ -96,7 +88,7 @@ static void put_choice(fh_ask *a, uint32_t choice, fh_str text, const char *why)
 
 static void open_answer(fh_ask *a) {
     text_api *p = a->api;
-    fh_json_writer_init(&p->w, &p->b, false);
+    fh_json_writer_init(&p->w, &p->v.b, false);
     fh_json_put_object(&p->w);
     fh_openai_put_head(a, &p->w, "cmpl-", "text_completion");
     fh_put_array(&p->w, "choices");
@@ -134,7 +126,7 @@ static void reply_whole(fh_ask *a) {
     fh_openai_put_usage(a, &p->w);
     fh_openai_put_extra(a, &p->w);
     fh_json_put_end(&p->w);
-    fh_put_reply(a->call, &p->b);
+    fh_put_reply(a->call, &p->v.b);
 }
 
 static fh_consume send_chunk(fh_ask *a, uint32_t choice, fh_str text, const char *why) {
@@ -144,7 +136,7 @@ static fh_consume send_chunk(fh_ask *a, uint32_t choice, fh_str text, const char
     fh_json_put_end(&p->w);
     if (p->usage) fh_put_null(&p->w, "usage");
     fh_json_put_end(&p->w);
-    return fh_put_send(&p->stream, NULL, &p->b);
+    return fh_put_send(&p->v.stream, NULL, &p->v.b);
 }
 
 static void send_last(fh_ask *a) {
@@ -157,10 +149,10 @@ static void send_last(fh_ask *a) {
         fh_openai_put_usage(a, &p->w);
         fh_openai_put_extra(a, &p->w);
         fh_json_put_end(&p->w);
-        (void)fh_put_send(&p->stream, NULL, &p->b);
+        (void)fh_put_send(&p->v.stream, NULL, &p->v.b);
     }
-    fh_stream_send(&p->stream, NULL, FH_STR("[DONE]"));
-    fh_stream_end(&p->stream);
+    fh_stream_send(&p->v.stream, NULL, FH_STR("[DONE]"));
+    fh_stream_end(&p->v.stream);
 }
 
 static fh_consume say(fh_ask *a, const fh_say *s) {
@@ -172,12 +164,12 @@ static fh_consume say(fh_ask *a, const fh_say *s) {
     switch (s->kind) {
     case FH_SAY_START:
         for (uint32_t i = 0; p->echo && i < a->n_choice; i++) (void)send_chunk(a, i, a->prompt, NULL);
-        fh_stream_begin(&p->stream);
+        fh_stream_begin(&p->v.stream);
         break;
     case FH_SAY_TEXT: return send_chunk(a, s->choice, s->text, NULL);
     case FH_SAY_END: return send_chunk(a, s->choice, FH_STR(""), fh_openai_why(a->said[s->choice].why));
     case FH_SAY_DONE: send_last(a); break;
-    case FH_SAY_FAILED: fh_put_send_error(a->call, &p->stream, NULL, s->err); return FH_CONSUME_CANCEL;
+    case FH_SAY_FAILED: fh_put_send_error(a->call, &p->v.stream, NULL, s->err); return FH_CONSUME_CANCEL;
     case FH_SAY_TOKEN:
     case FH_SAY_REASONING:
     case FH_SAY_CALL:
@@ -242,27 +234,13 @@ static void read_request(fh_ask *a, fh_in *in) {
     if (fh_in_u64(in, "best_of", 1, 1u << 20, &n) && n != a->n_choice)
         fh_in_fail(in, "best_of", "'best_of' must be equal to 'n'");
     fh_openai_read_format(a, in, "response_format", fh_in_object(in, "response_format"));
-    const fh_json_node *o = fh_json_get(fh_json_root(a->body), "stream_options");
-    (void)fh_json_to_bool(fh_json_get(o, "include_usage"), &p->usage);
+    p->usage = fh_openai_wants_usage(a);
 }
 
 void fh_openai_completions(fh_call *c) {
     fh_in in;
-    fh_ask *a = fh_ask_new(c);
+    fh_ask *a = fh_ask_open(c, &in, sizeof(text_api), say, NULL);
     if (!a) return;
-    text_api *p = fh_alloc_zero(1, sizeof *p);
-    if (!p) {
-        fh_ask_free(a);
-        fh_call_fail(c, 503, NULL, NULL, "out of memory");
-        return;
-    }
-    fh_buf_init(&p->b, FH_REPLY_MOST);
-    fh_stream_init(&p->stream, c->x, FH_STREAM_EVENTS);
-    a->api = p;
-    a->free_api = free_api;
-    a->say = say;
-    fh_in_init(&in, fh_json_root(a->body));
     read_request(a, &in);
-    if (fh_in_answer(&in, c)) fh_ask_free(a);
-    else fh_ask_run(a);
+    fh_ask_go(a, &in);
 }

@@ -9,6 +9,8 @@
 /* ---- requests (api_openai_read.c) ---- */
 /* Members that chat completions and completions have in common. */
 void fh_openai_read_common(fh_ask *a, fh_in *in);
+/* Does a stream end with a chunk of usage (stream_options.include_usage)? */
+bool fh_openai_wants_usage(const fh_ask *a);
 /* Messages in the form of chat completions, appended to the ask's. */
 void fh_openai_read_messages(fh_ask *a, fh_in *in, const fh_json_node *list);
 void fh_openai_read_choice(fh_ask *a, fh_in *in);

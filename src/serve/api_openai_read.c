@@ -35,6 +35,13 @@ void fh_openai_read_common(fh_ask *a, fh_in *in) {
     for (size_t i = 0; i < FH_COUNT(idle); i++) fh_in_ignore(in, idle[i]);
 }
 
+bool fh_openai_wants_usage(const fh_ask *a) {
+    bool wants = false;
+    const fh_json_node *o = fh_json_get(fh_json_root(a->body), "stream_options");
+    (void)fh_json_to_bool(fh_json_get(o, "include_usage"), &wants);
+    return wants;
+}
+
 /* ---- messages ---- */
 
 static void read_calls(fh_in *in, fh_json_writer *w, const fh_json_node *calls) {

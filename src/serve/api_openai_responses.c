@@ -301,33 +301,19 @@ static void read_request(fh_ask *a, fh_in *in) {
     for (size_t i = 0; i < FH_COUNT(idle); i++) fh_in_ignore(in, idle[i]);
 }
 
-static void free_api(void *api) {
+static void release(void *api) {
     fh_responses *p = api;
-    fh_stream_release(&p->stream);
-    fh_buf_release(&p->b);
     fh_buf_release(&p->input);
     fh_buf_release(&p->turn);
     fh_free(p->item);
-    fh_free(p);
 }
 
 static fh_ask *new_ask(fh_call *c, fh_in *in) {
-    fh_ask *a = fh_ask_new(c);
+    fh_ask *a = fh_ask_open(c, in, sizeof(fh_responses), fh_responses_say, release);
     if (!a) return NULL;
-    fh_responses *p = fh_alloc_zero(1, sizeof *p);
-    if (!p) {
-        fh_ask_free(a);
-        fh_call_fail(c, 503, NULL, NULL, "out of memory");
-        return NULL;
-    }
-    fh_buf_init(&p->b, FH_REPLY_MOST);
+    fh_responses *p = a->api;
     fh_buf_init(&p->input, FH_ASK_TEXT_MOST);
     fh_buf_init(&p->turn, FH_ASK_TEXT_MOST);
-    fh_stream_init(&p->stream, c->x, FH_STREAM_EVENTS);
-    a->api = p;
-    a->free_api = free_api;
-    a->say = fh_responses_say;
-    fh_in_init(in, fh_json_root(a->body));
     read_request(a, in);
     return a;
 }
@@ -336,8 +322,7 @@ void fh_openai_responses(fh_call *c) {
     fh_in in;
     fh_ask *a = new_ask(c, &in);
     if (!a) return;
-    if (fh_in_answer(&in, c)) fh_ask_free(a);
-    else fh_ask_run(a);
+    fh_ask_go(a, &in);
 }
 
 /* ---- kept answers ---- */

@@ -15,8 +15,7 @@ typedef struct fh_item {
 } fh_item;
 
 typedef struct fh_responses {
-    fh_stream stream;
-    fh_buf b;
+    fh_voice v; /* first */
     fh_json_writer w;
     uint64_t sequence;
     fh_item *item; /* [n_item] */

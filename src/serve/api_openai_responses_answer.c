@@ -143,7 +143,7 @@ void fh_responses_put(fh_ask *a, fh_json_writer *w, const char *status) {
 /* ---- events ---- */
 
 static fh_json_writer *begin(fh_responses *p, const char *type) {
-    fh_json_writer_init(&p->w, &p->b, false);
+    fh_json_writer_init(&p->w, &p->v.b, false);
     fh_json_put_object(&p->w);
     fh_put_z(&p->w, "type", type);
     fh_put_u64(&p->w, "sequence_number", p->sequence++);
@@ -152,7 +152,7 @@ static fh_json_writer *begin(fh_responses *p, const char *type) {
 
 static void send(fh_responses *p, const char *type) {
     fh_json_put_end(&p->w);
-    (void)fh_put_send(&p->stream, type, &p->b);
+    (void)fh_put_send(&p->v.stream, type, &p->v.b);
 }
 
 static void send_response(fh_ask *a, const char *type, const char *status) {
@@ -264,12 +264,12 @@ static void finish(fh_ask *a) {
     if (p->store) fh_responses_keep(a);
     if (a->stream) {
         send_response(a, whole ? "response.completed" : "response.incomplete", status);
-        fh_stream_end(&p->stream);
+        fh_stream_end(&p->v.stream);
         return;
     }
-    fh_json_writer_init(&p->w, &p->b, false);
+    fh_json_writer_init(&p->w, &p->v.b, false);
     fh_responses_put(a, &p->w, status);
-    fh_put_reply(a->call, &p->b);
+    fh_put_reply(a->call, &p->v.b);
 }
 
 fh_consume fh_responses_say(fh_ask *a, const fh_say *s) {
@@ -293,12 +293,12 @@ fh_consume fh_responses_say(fh_ask *a, const fh_say *s) {
         fh_put_str(w, "message", fh_str_of(s->err->message));
         fh_put_null(w, "param");
         send(p, "error");
-        fh_stream_end(&p->stream);
+        fh_stream_end(&p->v.stream);
         return FH_CONSUME_CANCEL;
     }
     case FH_SAY_TOKEN:
     case FH_SAY_END: break;
     }
     if (!a->stream) return FH_CONSUME_MORE;
-    return p->stream.gone || p->failed ? FH_CONSUME_CANCEL : p->stream.full ? FH_CONSUME_PAUSE : FH_CONSUME_MORE;
+    return p->v.stream.gone || p->failed ? FH_CONSUME_CANCEL : p->v.stream.full ? FH_CONSUME_PAUSE : FH_CONSUME_MORE;
 }

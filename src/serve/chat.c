@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/num.h"
+#include "serve/json_put.h"
 #include "text/markup_grammar.h"
 #include "text/schema.h"
 
@@ -49,6 +50,43 @@ fh_ask *fh_ask_new(fh_call *c) {
     pthread_mutex_init(&a->lock, NULL);
     atomic_init(&a->refs, 1);
     return a;
+}
+
+static void free_voice(void *api) {
+    fh_voice *v = api;
+    if (v->release) v->release(v);
+    fh_stream_release(&v->stream);
+    fh_buf_release(&v->b);
+    fh_free(v);
+}
+
+void *fh_ask_attach(fh_ask *a, size_t bytes, fh_stream_kind kind, fh_say_fn *say, void (*release)(void *api)) {
+    fh_voice *v = fh_alloc_zero(1, bytes);
+    if (!v) return NULL;
+    fh_buf_init(&v->b, FH_REPLY_MOST);
+    fh_stream_init(&v->stream, a->call->x, kind);
+    v->release = release;
+    a->api = v;
+    a->free_api = free_voice;
+    a->say = say;
+    return v;
+}
+
+fh_ask *fh_ask_open(fh_call *c, fh_in *in, size_t bytes, fh_say_fn *say, void (*release)(void *api)) {
+    fh_ask *a = fh_ask_new(c);
+    if (!a) return NULL;
+    if (!fh_ask_attach(a, bytes, FH_STREAM_EVENTS, say, release)) {
+        fh_ask_free(a);
+        fh_call_fail(c, 503, NULL, NULL, "out of memory");
+        return NULL;
+    }
+    fh_in_init(in, fh_json_root(a->body));
+    return a;
+}
+
+void fh_ask_go(fh_ask *a, fh_in *in) {
+    if (fh_in_answer(in, a->call)) fh_ask_free(a);
+    else fh_ask_run(a);
 }
 
 static void free_said(fh_said *s) {

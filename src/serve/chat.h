@@ -17,6 +17,7 @@
 #include "infer/sampler.h"
 #include "serve/app.h"
 #include "serve/json_in.h"
+#include "serve/sse.h"
 #include "text/reply.h"
 
 #define FH_ASK_TEXT_MOST ((size_t)64 << 20)
@@ -158,8 +159,21 @@ struct fh_ask {
     fh_consume next;
 };
 
+/* What answers are put together in and sent by: the first member of everything that an API keeps with an ask. */
+typedef struct fh_voice {
+    fh_stream stream;
+    fh_buf b;
+    void (*release)(void *api); /* what is behind the voice; or NULL */
+} fh_voice;
+
 /* Reads the body and makes an ask that wants nothing yet. NULL: has answered. */
 fh_ask *fh_ask_new(fh_call *c);
+/* Gives it `bytes` zero bytes that begin with a voice, as a->api, and its sink. NULL: there is no memory. */
+void *fh_ask_attach(fh_ask *a, size_t bytes, fh_stream_kind kind, fh_say_fn *say, void (*release)(void *api));
+/* Both, with a stream of events, and the body's members to read. NULL: has answered. */
+fh_ask *fh_ask_open(fh_call *c, fh_in *in, size_t bytes, fh_say_fn *say, void (*release)(void *api));
+/* Takes the ask: answers what is wrong with the request, or runs it. */
+void fh_ask_go(fh_ask *a, fh_in *in);
 void fh_ask_free(fh_ask *a); /* one that was not run; NULL is fine */
 /* Takes it. */
 void fh_ask_run(fh_ask *a);
