@@ -5,6 +5,7 @@
 #include <math.h>
 
 #include "base/clock.h"
+#include "base/json_member.h"
 #include "base/num.h"
 #include "cli/chat.h"
 
@@ -45,25 +46,20 @@ fh_status fh_chat_add(fh_chat *c, const char *role, fh_str content, fh_str reaso
     return FH_OK;
 }
 
-static void put_member(fh_json_writer *w, const char *key, fh_str s) {
-    fh_json_put_key(w, key);
-    fh_json_put_str(w, s);
-}
-
 static void put_messages(const fh_chat *c, fh_json_writer *w, const char *system) {
     fh_json_put_array(w);
     if (system) {
         fh_json_put_object(w);
-        put_member(w, "role", FH_STR("system"));
-        put_member(w, "content", fh_str_of(system));
+        fh_put_str(w, "role", FH_STR("system"));
+        fh_put_str(w, "content", fh_str_of(system));
         fh_json_put_end(w);
     }
     for (size_t i = 0; i < c->n_message; i++) {
         const fh_chat_message *m = &c->message[i];
         fh_json_put_object(w);
-        put_member(w, "role", fh_str_of(m->role));
-        put_member(w, "content", (fh_str){m->content, m->n_content});
-        if (m->reasoning) put_member(w, "reasoning_content", (fh_str){m->reasoning, m->n_reasoning});
+        fh_put_str(w, "role", fh_str_of(m->role));
+        fh_put_str(w, "content", (fh_str){m->content, m->n_content});
+        if (m->reasoning) fh_put_str(w, "reasoning_content", (fh_str){m->reasoning, m->n_reasoning});
         fh_json_put_end(w);
     }
     fh_json_put_end(w);
@@ -189,8 +185,8 @@ void fh_chat_write(const fh_chat *c, fh_buf *out) {
     fh_json_put_object(&w);
     fh_json_put_key(&w, "freehold");
     fh_json_put_u64(&w, 1);
-    put_member(&w, "model", fh_str_of(c->x.at.name));
-    if (c->set->system) put_member(&w, "system", fh_str_of(c->set->system));
+    fh_put_str(&w, "model", fh_str_of(c->x.at.name));
+    if (c->set->system) fh_put_str(&w, "system", fh_str_of(c->set->system));
     fh_json_put_key(&w, "parameters");
     fh_json_put_object(&w);
     for (int i = 0; i < FH_SAMPLING_COUNT; i++) {

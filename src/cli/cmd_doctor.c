@@ -4,7 +4,7 @@
 #include <stdarg.h>
 
 #include "base/cpu.h"
-#include "base/json.h"
+#include "base/json_member.h"
 #include "base/machine.h"
 #include "base/num.h"
 #include "base/pool.h"
@@ -216,22 +216,6 @@ static void show_all(const page *p, const doctor *d) {
 
 /* ---- JSON ---- */
 
-static void put_z(fh_json_writer *w, const char *key, const char *value) {
-    fh_json_put_key(w, key);
-    fh_json_put_z(w, value);
-}
-static void put_u64(fh_json_writer *w, const char *key, uint64_t value) {
-    fh_json_put_key(w, key);
-    fh_json_put_u64(w, value);
-}
-static void put_int(fh_json_writer *w, const char *key, int value) {
-    fh_json_put_key(w, key);
-    fh_json_put_i64(w, value);
-}
-static void put_bool(fh_json_writer *w, const char *key, bool value) {
-    fh_json_put_key(w, key);
-    fh_json_put_bool(w, value);
-}
 /* null where the figure does not exist */
 static void put_rate(fh_json_writer *w, const char *key, double value) {
     fh_json_put_key(w, key);
@@ -242,30 +226,30 @@ static void put_rate(fh_json_writer *w, const char *key, double value) {
 static void put_cpu(fh_json_writer *w, const fh_machine_cpus *c) {
     fh_json_put_key(w, "cpu");
     fh_json_put_object(w);
-    put_z(w, "model", c->model);
-    put_bool(w, "virtual", c->virtual);
-    put_int(w, "physical", c->physical);
-    put_int(w, "logical", c->logical);
-    put_int(w, "allowed", c->allowed);
-    put_int(w, "usable", c->usable);
+    fh_put_z(w, "model", c->model);
+    fh_put_bool(w, "virtual", c->virtual);
+    fh_put_i64(w, "physical", c->physical);
+    fh_put_i64(w, "logical", c->logical);
+    fh_put_i64(w, "allowed", c->allowed);
+    fh_put_i64(w, "usable", c->usable);
     put_rate(w, "quota", c->quota);
-    put_int(w, "sockets", c->sockets);
-    put_int(w, "numa_nodes", c->numa_nodes);
-    put_u64(w, "l1d_bytes", c->l1d_bytes);
-    put_u64(w, "l2_bytes", c->l2_bytes);
-    put_u64(w, "l3_bytes", c->l3_bytes);
-    put_int(w, "l3_instances", c->l3_instances);
-    put_z(w, "level", fh_cpu_level_name(fh_cpu_best_level()));
+    fh_put_i64(w, "sockets", c->sockets);
+    fh_put_i64(w, "numa_nodes", c->numa_nodes);
+    fh_put_u64(w, "l1d_bytes", c->l1d_bytes);
+    fh_put_u64(w, "l2_bytes", c->l2_bytes);
+    fh_put_u64(w, "l3_bytes", c->l3_bytes);
+    fh_put_i64(w, "l3_instances", c->l3_instances);
+    fh_put_z(w, "level", fh_cpu_level_name(fh_cpu_best_level()));
     put_rate(w, "probe_ms", (double)fh_cpu_probe_ns() * 1e-6);
     fh_json_put_key(w, "features");
     fh_json_put_array(w);
     for (int i = 0; i < FH_CPU_COUNT; i++) {
         fh_cpu_feature f = (fh_cpu_feature)i;
         fh_json_put_object(w);
-        put_z(w, "name", fh_cpu_name(f));
-        put_bool(w, "found", fh_cpu_announced(f));
-        put_bool(w, "proven", fh_cpu_proven(f));
-        if (!fh_cpu_proven(f)) put_z(w, "why", fh_cpu_why_not(f));
+        fh_put_z(w, "name", fh_cpu_name(f));
+        fh_put_bool(w, "found", fh_cpu_announced(f));
+        fh_put_bool(w, "proven", fh_cpu_proven(f));
+        if (!fh_cpu_proven(f)) fh_put_z(w, "why", fh_cpu_why_not(f));
         fh_json_put_end(w);
     }
     fh_json_put_end(w);
@@ -275,20 +259,20 @@ static void put_cpu(fh_json_writer *w, const fh_machine_cpus *c) {
 static void put_memory(fh_json_writer *w, const fh_machine_memory *m) {
     fh_json_put_key(w, "memory");
     fh_json_put_object(w);
-    put_u64(w, "total_bytes", m->total_bytes);
-    put_u64(w, "available_bytes", m->available_bytes);
-    put_u64(w, "usable_bytes", m->usable_bytes);
-    put_u64(w, "swap_bytes", m->swap_bytes);
+    fh_put_u64(w, "total_bytes", m->total_bytes);
+    fh_put_u64(w, "available_bytes", m->available_bytes);
+    fh_put_u64(w, "usable_bytes", m->usable_bytes);
+    fh_put_u64(w, "swap_bytes", m->swap_bytes);
     fh_json_put_key(w, "group_limit_bytes");
     if (m->group_limit_bytes) fh_json_put_u64(w, m->group_limit_bytes);
     else fh_json_put_null(w);
     fh_json_put_key(w, "locked_limit_bytes");
     if (m->locked_limit_bytes != UINT64_MAX) fh_json_put_u64(w, m->locked_limit_bytes);
     else fh_json_put_null(w);
-    put_z(w, "transparent_huge_pages", thp_name(m->thp));
-    put_u64(w, "huge_page_bytes", m->huge_page_bytes);
-    put_u64(w, "huge_pages_total", m->huge_total);
-    put_u64(w, "huge_pages_free", m->huge_free);
+    fh_put_z(w, "transparent_huge_pages", thp_name(m->thp));
+    fh_put_u64(w, "huge_page_bytes", m->huge_page_bytes);
+    fh_put_u64(w, "huge_pages_total", m->huge_total);
+    fh_put_u64(w, "huge_pages_free", m->huge_free);
     fh_json_put_end(w);
 }
 
@@ -299,18 +283,18 @@ static void put_ceilings(fh_json_writer *w, const doctor *d) {
         return;
     }
     fh_json_put_object(w);
-    put_int(w, "threads", d->ceilings.n_worker);
-    put_u64(w, "read_buffer_bytes", d->ceilings.read_bytes);
+    fh_put_i64(w, "threads", d->ceilings.n_worker);
+    fh_put_u64(w, "read_buffer_bytes", d->ceilings.read_bytes);
     put_rate(w, "took_ms", (double)d->ceilings.took_ns * 1e-6);
     for (int k = 0; k < FH_PEAK_KINDS; k++) {
         const fh_ceiling *c = &d->ceilings.kind[k];
         fh_json_put_key(w, fh_ceilings_kind_name((fh_peak_kind)k));
         fh_json_put_object(w);
-        put_z(w, "unit", k == FH_PEAK_READ ? "bytes/s" : "op/s");
+        fh_put_z(w, "unit", k == FH_PEAK_READ ? "bytes/s" : "op/s");
         put_rate(w, "one_thread", c->one);
         put_rate(w, "all_threads", c->all);
-        put_z(w, "one_thread_by", c->one_by);
-        put_z(w, "all_threads_by", c->all_by);
+        fh_put_z(w, "one_thread_by", c->one_by);
+        fh_put_z(w, "all_threads_by", c->all_by);
         fh_json_put_end(w);
     }
     fh_json_put_end(w);
@@ -320,34 +304,34 @@ static void put_rest(fh_json_writer *w, const doctor *d) {
     const fh_machine_sandbox *s = &d->machine.sandbox;
     fh_json_put_key(w, "sandbox");
     fh_json_put_object(w);
-    put_int(w, "landlock_abi", s->landlock_abi);
-    put_bool(w, "seccomp_filters", s->seccomp_filters);
-    put_int(w, "seccomp_mode", s->seccomp_mode);
-    put_bool(w, "no_new_privs", s->no_new_privs);
-    put_bool(w, "active", false);
+    fh_put_i64(w, "landlock_abi", s->landlock_abi);
+    fh_put_bool(w, "seccomp_filters", s->seccomp_filters);
+    fh_put_i64(w, "seccomp_mode", s->seccomp_mode);
+    fh_put_bool(w, "no_new_privs", s->no_new_privs);
+    fh_put_bool(w, "active", false);
     fh_json_put_end(w);
     fh_json_put_key(w, "gpus");
     fh_json_put_array(w);
     for (int i = 0; i < d->gpus.n; i++) {
         const fh_machine_gpu *g = &d->gpus.gpu[i];
         fh_json_put_object(w);
-        put_z(w, "name", g->name);
-        put_u64(w, "memory_bytes", g->memory_bytes);
-        put_int(w, "capability_major", g->major);
-        put_int(w, "capability_minor", g->minor);
+        fh_put_z(w, "name", g->name);
+        fh_put_u64(w, "memory_bytes", g->memory_bytes);
+        fh_put_i64(w, "capability_major", g->major);
+        fh_put_i64(w, "capability_minor", g->minor);
         fh_json_put_end(w);
     }
     fh_json_put_end(w);
-    put_int(w, "gpu_driver_version", d->gpus.driver_version);
+    fh_put_i64(w, "gpu_driver_version", d->gpus.driver_version);
     fh_json_put_key(w, "findings");
     fh_json_put_array(w);
     for (size_t i = 0; i < d->checkup.n; i++) {
         const fh_checkup_item *item = &d->checkup.item[i];
         fh_json_put_object(w);
-        put_z(w, "id", item->id);
-        put_z(w, "weight", fh_checkup_weight_name(item->weight));
-        put_z(w, "what", item->what);
-        put_z(w, "advice", item->advice);
+        fh_put_z(w, "id", item->id);
+        fh_put_z(w, "weight", fh_checkup_weight_name(item->weight));
+        fh_put_z(w, "what", item->what);
+        fh_put_z(w, "advice", item->advice);
         fh_json_put_end(w);
     }
     fh_json_put_end(w);
@@ -357,10 +341,10 @@ static void put_all(fh_buf *b, const doctor *d) {
     fh_json_writer w;
     fh_json_writer_init(&w, b, true);
     fh_json_put_object(&w);
-    put_z(&w, "version", FH_VERSION);
-    put_z(&w, "system", d->machine.system);
-    put_z(&w, "kernel", d->machine.kernel);
-    put_z(&w, "arch", d->machine.arch);
+    fh_put_z(&w, "version", FH_VERSION);
+    fh_put_z(&w, "system", d->machine.system);
+    fh_put_z(&w, "kernel", d->machine.kernel);
+    fh_put_z(&w, "arch", d->machine.arch);
     put_cpu(&w, &d->machine.cpu);
     put_memory(&w, &d->machine.memory);
     put_ceilings(&w, d);

@@ -4,7 +4,7 @@
  * under the answer, and what is not known is "unknown". Nothing is fetched. */
 #include "base/chart_svg.h"
 #include "base/file.h"
-#include "base/json.h"
+#include "base/json_member.h"
 #include "base/machine.h"
 #include "base/num.h"
 #include "cli/cli.h"
@@ -257,10 +257,6 @@ static void text_catalogue(fh_buf *out, fit_report *r) {
 }
 
 /* ---- JSON ---- */
-static void put_u64(fh_json_writer *w, const char *key, uint64_t v) {
-    fh_json_put_key(w, key);
-    fh_json_put_u64(w, v);
-}
 /* null: unknown */
 static void put_known(fh_json_writer *w, const char *key, uint64_t v, bool known) {
     fh_json_put_key(w, key);
@@ -272,35 +268,27 @@ static void put_f64(fh_json_writer *w, const char *key, double v) {
     if (v > 0) fh_json_put_f64(w, v);
     else fh_json_put_null(w);
 }
-static void put_bool(fh_json_writer *w, const char *key, bool v) {
-    fh_json_put_key(w, key);
-    fh_json_put_bool(w, v);
-}
-static void put_str(fh_json_writer *w, const char *key, fh_str s) {
-    fh_json_put_key(w, key);
-    fh_json_put_str(w, s);
-}
 
 static void json_model(fh_json_writer *w, const fh_fit_shape *s) {
-    put_str(w, "model", s->name);
-    put_str(w, "known_from", fh_str_of(SOURCES[s->source]));
-    put_str(w, "architecture", s->architecture);
+    fh_put_str(w, "model", s->name);
+    fh_put_str(w, "known_from", fh_str_of(SOURCES[s->source]));
+    fh_put_str(w, "architecture", s->architecture);
     if (s->row) {
-        put_str(w, "maker", fh_str_of(s->row->maker));
-        put_str(w, "released", fh_str_of(s->row->released));
-        put_str(w, "license", fh_str_of(s->row->license));
-        put_str(w, "repository", fh_str_of(s->row->repo));
+        fh_put_str(w, "maker", fh_str_of(s->row->maker));
+        fh_put_str(w, "released", fh_str_of(s->row->released));
+        fh_put_str(w, "license", fh_str_of(s->row->license));
+        fh_put_str(w, "repository", fh_str_of(s->row->repo));
     }
     put_known(w, "parameters", s->n_value, s->n_value > 0);
     put_known(w, "parameters_active", s->n_active, s->n_active > 0);
-    put_bool(w, "parameters_counted", s->counted);
-    put_bool(w, "senses_not_counted", s->has_vision && s->source != FH_FIT_FROM_FILES);
+    fh_put_bool(w, "parameters_counted", s->counted);
+    fh_put_bool(w, "senses_not_counted", s->has_vision && s->source != FH_FIT_FROM_FILES);
     put_known(w, "context_most", s->n_context, s->n_context > 0);
     put_known(w, "layers", s->n_layer, s->n_layer > 0);
     put_known(w, "stored_bytes", s->stored_bytes, s->stored_bytes > 0);
-    put_str(w, "stored_type", s->stored_type);
+    fh_put_str(w, "stored_type", s->stored_type);
     put_known(w, "scratch_bytes", s->scratch, s->scratch > 0);
-    put_bool(w, "scratch_planned", s->scratch_planned);
+    fh_put_bool(w, "scratch_planned", s->scratch_planned);
 }
 
 static void json_state(fh_json_writer *w, const fit_report *r) {
@@ -311,25 +299,25 @@ static void json_state(fh_json_writer *w, const fit_report *r) {
         return;
     }
     fh_json_put_object(w);
-    put_str(w, "type", fh_str_of(fh_dtype_name(r->ask.kv_type)));
-    put_u64(w, "bytes_per_token", x.per_token);
-    put_u64(w, "window_bytes", x.window);
-    put_u64(w, "recurrent_bytes", x.recurrent);
-    put_u64(w, "bytes", x.formula);
-    put_u64(w, "paged_bytes", x.paged);
-    put_bool(w, "fell_back", x.fell_back);
+    fh_put_str(w, "type", fh_str_of(fh_dtype_name(r->ask.kv_type)));
+    fh_put_u64(w, "bytes_per_token", x.per_token);
+    fh_put_u64(w, "window_bytes", x.window);
+    fh_put_u64(w, "recurrent_bytes", x.recurrent);
+    fh_put_u64(w, "bytes", x.formula);
+    fh_put_u64(w, "paged_bytes", x.paged);
+    fh_put_bool(w, "fell_back", x.fell_back);
     fh_json_put_key(w, "layers");
     fh_json_put_array(w);
     for (size_t i = 0; i < r->s.n_part; i++) {
         const fh_fit_part *p = &r->s.part[i];
         fh_json_put_object(w);
-        put_str(w, "kind", fh_str_of(fh_fit_kind_name(p->kind)));
-        put_u64(w, "layers", p->n_layer);
-        put_u64(w, "heads", p->heads);
-        put_u64(w, "key_width", p->k_width);
-        put_u64(w, "value_width", p->v_width);
-        put_u64(w, "window", p->window);
-        put_u64(w, "floats", p->floats);
+        fh_put_str(w, "kind", fh_str_of(fh_fit_kind_name(p->kind)));
+        fh_put_u64(w, "layers", p->n_layer);
+        fh_put_u64(w, "heads", p->heads);
+        fh_put_u64(w, "key_width", p->k_width);
+        fh_put_u64(w, "value_width", p->v_width);
+        fh_put_u64(w, "window", p->window);
+        fh_put_u64(w, "floats", p->floats);
         fh_json_put_end(w);
     }
     fh_json_put_end(w);
@@ -338,19 +326,19 @@ static void json_state(fh_json_writer *w, const fit_report *r) {
 
 static void json_answer(fh_json_writer *w, const fh_fit_answer *a) {
     fh_json_put_object(w);
-    put_str(w, "quantization", fh_str_of(a->quant->name));
-    put_u64(w, "weight_bytes", a->weights);
-    put_bool(w, "weights_exact", a->weights_exact);
+    fh_put_str(w, "quantization", fh_str_of(a->quant->name));
+    fh_put_u64(w, "weight_bytes", a->weights);
+    fh_put_bool(w, "weights_exact", a->weights_exact);
     put_known(w, "state_bytes", a->state, a->state_known);
-    put_u64(w, "scratch_bytes", a->scratch);
-    put_u64(w, "overhead_bytes", a->overhead);
-    put_u64(w, "bytes", a->need);
-    put_bool(w, "fits", a->fits);
+    fh_put_u64(w, "scratch_bytes", a->scratch);
+    fh_put_u64(w, "overhead_bytes", a->overhead);
+    fh_put_u64(w, "bytes", a->need);
+    fh_put_bool(w, "fits", a->fits);
     put_known(w, "context_most", a->most_context, a->state_known);
     put_f64(w, "decode_tokens_per_second", a->decode);
     put_f64(w, "decode_tokens_per_second_all", a->decode_all);
-    put_str(w, "decode_bound_by",
-            a->decode > 0 ? a->decode_by_memory ? FH_STR("memory") : FH_STR("arithmetic") : FH_STR("unknown"));
+    fh_put_str(w, "decode_bound_by",
+               a->decode > 0 ? a->decode_by_memory ? FH_STR("memory") : FH_STR("arithmetic") : FH_STR("unknown"));
     put_f64(w, "prefill_tokens_per_second", a->prefill);
     if (!a->quant->stored) {
         put_f64(w, "perplexity_ratio", a->quant->perplexity);
@@ -362,14 +350,14 @@ static void json_answer(fh_json_writer *w, const fh_fit_answer *a) {
 static void json_device(fh_json_writer *w, const fit_report *r) {
     const fh_fit_device *d = &r->device;
     fh_json_put_object(w);
-    put_str(w, "machine", fh_str_of(d->name));
-    put_u64(w, "devices", d->n);
-    put_u64(w, "memory_bytes", d->memory_bytes);
+    fh_put_str(w, "machine", fh_str_of(d->name));
+    fh_put_u64(w, "devices", d->n);
+    fh_put_u64(w, "memory_bytes", d->memory_bytes);
     put_f64(w, "read_bytes_per_second", d->read);
     put_f64(w, "operations_per_second", d->flops);
     put_f64(w, "share_of_reading", d->e_read);
     put_f64(w, "share_of_arithmetic", d->e_flops);
-    put_str(w, "figures_of", d->here ? FH_STR("measured") : fh_str_of(d->checked_on));
+    fh_put_str(w, "figures_of", d->here ? FH_STR("measured") : fh_str_of(d->checked_on));
     fh_json_put_key(w, "best");
     if (r->best) fh_json_put_z(w, r->best->name);
     else fh_json_put_null(w);
@@ -387,10 +375,10 @@ static void json_report(fh_buf *out, fit_report *r, bool catalogue) {
     fh_json_writer_init(&w, out, true);
     fh_json_put_object(&w);
     json_model(&w, &r->s);
-    put_u64(&w, "context", r->ask.context);
-    put_u64(&w, "slots", r->ask.slots);
+    fh_put_u64(&w, "context", r->ask.context);
+    fh_put_u64(&w, "slots", r->ask.slots);
     json_state(&w, r);
-    put_str(&w, "losses_measured_on", fh_str_of(fh_fit_measured_on));
+    fh_put_str(&w, "losses_measured_on", fh_str_of(fh_fit_measured_on));
     fh_json_put_key(&w, "machines");
     fh_json_put_array(&w);
     if (!catalogue) json_device(&w, r);
@@ -464,15 +452,15 @@ static void json_list(fh_buf *out) {
     fh_json_put_array(&w);
     for (size_t i = 0; i < n; i++) {
         fh_json_put_object(&w);
-        put_str(&w, "model", fh_str_of(row[i].name));
-        put_str(&w, "maker", fh_str_of(row[i].maker));
-        put_u64(&w, "parameters", row[i].millions * 1000000ull);
-        put_u64(&w, "parameters_active", row[i].millions_active * 1000000ull);
+        fh_put_str(&w, "model", fh_str_of(row[i].name));
+        fh_put_str(&w, "maker", fh_str_of(row[i].maker));
+        fh_put_u64(&w, "parameters", row[i].millions * 1000000ull);
+        fh_put_u64(&w, "parameters_active", row[i].millions_active * 1000000ull);
         put_known(&w, "context", row[i].config.n_context, row[i].config.n_context > 0);
-        put_str(&w, "license", fh_str_of(row[i].license));
-        put_str(&w, "released", fh_str_of(row[i].released));
-        put_str(&w, "can", fh_str_of(row[i].can));
-        put_str(&w, "repository", fh_str_of(row[i].repo));
+        fh_put_str(&w, "license", fh_str_of(row[i].license));
+        fh_put_str(&w, "released", fh_str_of(row[i].released));
+        fh_put_str(&w, "can", fh_str_of(row[i].can));
+        fh_put_str(&w, "repository", fh_str_of(row[i].repo));
         fh_json_put_end(&w);
     }
     fh_json_put_end(&w);

@@ -4,7 +4,7 @@
 #include <sys/stat.h>
 
 #include "base/clock.h"
-#include "base/json.h"
+#include "base/json_member.h"
 #include "base/num.h"
 #include "cli/cli.h"
 #include "serve/audit.h"
@@ -120,31 +120,22 @@ static const char *state_of(const fh_key *k, uint64_t now) {
     return k->revoked_ms ? "revoked" : k->expires_ms && k->expires_ms <= now ? "expired" : "valid";
 }
 
-static void put_text(fh_json_writer *w, const char *key, const char *v) {
-    fh_json_put_key(w, key);
-    fh_json_put_z(w, v);
-}
-static void put_number(fh_json_writer *w, const char *key, uint64_t v) {
-    fh_json_put_key(w, key);
-    fh_json_put_u64(w, v);
-}
-
 static void put_key(fh_json_writer *w, const fh_key *k, const char *text) {
     char scopes[64];
     fh_key_print_scopes(k->scopes, scopes, sizeof scopes);
     fh_json_put_object(w);
-    put_text(w, "id", k->id);
-    put_text(w, "name", k->name);
-    if (text) put_text(w, "key", text);
-    put_text(w, "scopes", scopes);
-    put_text(w, "state", state_of(k, fh_clock_unix_ms()));
-    put_number(w, "created_ms", k->created_ms);
-    put_number(w, "expires_ms", k->expires_ms);
-    put_number(w, "requests_per_minute", k->limits.requests_per_minute);
-    put_number(w, "tokens_per_minute", k->limits.tokens_per_minute);
-    put_number(w, "concurrent", k->limits.concurrent);
-    put_number(w, "budget", k->limits.budget);
-    put_text(w, "budget_per", fh_key_period_name(k->limits.period));
+    fh_put_z(w, "id", k->id);
+    fh_put_z(w, "name", k->name);
+    if (text) fh_put_z(w, "key", text);
+    fh_put_z(w, "scopes", scopes);
+    fh_put_z(w, "state", state_of(k, fh_clock_unix_ms()));
+    fh_put_u64(w, "created_ms", k->created_ms);
+    fh_put_u64(w, "expires_ms", k->expires_ms);
+    fh_put_u64(w, "requests_per_minute", k->limits.requests_per_minute);
+    fh_put_u64(w, "tokens_per_minute", k->limits.tokens_per_minute);
+    fh_put_u64(w, "concurrent", k->limits.concurrent);
+    fh_put_u64(w, "budget", k->limits.budget);
+    fh_put_z(w, "budget_per", fh_key_period_name(k->limits.period));
     fh_json_put_key(w, "priority");
     fh_json_put_i64(w, k->limits.priority);
     fh_json_put_end(w);

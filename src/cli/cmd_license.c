@@ -3,7 +3,7 @@
  * The verdict is the result, whatever it is: exit 0. Clauses are quoted by file, byte range and digest, so that
  * everyone can read the words themselves. Nothing is fetched. */
 #include "base/file.h"
-#include "base/json.h"
+#include "base/json_member.h"
 #include "cli/cli.h"
 #include "library/license.h"
 
@@ -109,16 +109,8 @@ static void text_report(fh_buf *out, const fh_license_report *r) {
 }
 
 /* ---- JSON ---- */
-static void put_str(fh_json_writer *w, const char *key, fh_str s) {
-    fh_json_put_key(w, key);
-    fh_json_put_str(w, s);
-}
 static void put_z(fh_json_writer *w, const char *key, const char *z) {
-    if (z && z[0]) put_str(w, key, fh_str_of(z));
-}
-static void put_u64(fh_json_writer *w, const char *key, uint64_t v) {
-    fh_json_put_key(w, key);
-    fh_json_put_u64(w, v);
+    if (z && z[0]) fh_put_str(w, key, fh_str_of(z));
 }
 
 static void put_list(fh_json_writer *w, const char *key, const fh_license_list *list) {
@@ -131,9 +123,9 @@ static void put_list(fh_json_writer *w, const char *key, const fh_license_list *
 static void put_clause(fh_json_writer *w, const fh_license_clause *c, fh_str file) {
     fh_json_put_object(w);
     put_z(w, "role", fh_license_role_name(c->role));
-    put_str(w, "file", file);
-    put_u64(w, "offset", c->at);
-    put_u64(w, "length", c->len);
+    fh_put_str(w, "file", file);
+    fh_put_u64(w, "offset", c->at);
+    fh_put_u64(w, "length", c->len);
     put_z(w, "sha256", c->sha256);
     fh_json_put_end(w);
 }
@@ -147,10 +139,10 @@ static void put_duties(fh_json_writer *w, const fh_license_report *r) {
         const fh_license_clause *c = clause_of(r, d, &file);
         fh_json_put_object(w);
         put_z(w, "kind", d->kind);
-        put_str(w, "duty", d->text);
+        fh_put_str(w, "duty", d->text);
         put_z(w, "text", d->show);
         put_z(w, "licence", d->from);
-        put_str(w, "model", r->node[d->node].id);
+        fh_put_str(w, "model", r->node[d->node].id);
         if (c) {
             fh_json_put_key(w, "clause");
             put_clause(w, c, file);
@@ -164,7 +156,7 @@ static void put_threshold(fh_json_writer *w, const char *fact, uint64_t limit, c
     if (!limit) return;
     fh_json_put_object(w);
     put_z(w, "fact", fact);
-    put_u64(w, "more_than", limit);
+    fh_put_u64(w, "more_than", limit);
     put_z(w, "then", row->gate == FH_LICENSE_GATE_ASK ? "needs-licence" : "display");
     put_z(w, "clock", row->measured ? "fixed" : "rolling");
     put_z(w, "measured", row->measured);
@@ -188,7 +180,7 @@ static void put_thresholds(fh_json_writer *w, const fh_license_report *r) {
 
 static void put_doc(fh_json_writer *w, const fh_license_doc *d) {
     fh_json_put_object(w);
-    put_str(w, "file", d->path);
+    fh_put_str(w, "file", d->path);
     put_z(w, "sha256_normalized", d->sha256);
     put_z(w, "licence", d->row ? d->row->key : "unknown");
     if (d->row) {
@@ -208,13 +200,13 @@ static void put_nodes(fh_json_writer *w, const fh_license_report *r) {
     for (size_t i = 0; i < r->n_node; i++) {
         const fh_license_node *n = &r->node[i];
         fh_json_put_object(w);
-        put_str(w, "model", n->id);
-        if (n->child != i) put_str(w, "base_of", r->node[n->child].id);
+        fh_put_str(w, "model", n->id);
+        if (n->child != i) fh_put_str(w, "base_of", r->node[n->child].id);
         fh_json_put_key(w, "here");
         fh_json_put_bool(w, n->here);
         put_z(w, "verdict", fh_verdict_name(n->verdict));
-        if (n->declared.len) put_str(w, "tag", n->declared);
-        if (n->link.len) put_str(w, "license_link", n->link);
+        if (n->declared.len) fh_put_str(w, "tag", n->declared);
+        if (n->link.len) fh_put_str(w, "license_link", n->link);
         fh_json_put_key(w, "texts");
         fh_json_put_array(w);
         for (size_t k = 0; k < n->n_doc; k++) put_doc(w, &n->doc[k]);
@@ -228,7 +220,7 @@ static void json_report(fh_buf *out, const fh_license_report *r) {
     fh_json_writer w;
     fh_json_writer_init(&w, out, true);
     fh_json_put_object(&w);
-    put_str(&w, "model", r->node[0].id);
+    fh_put_str(&w, "model", r->node[0].id);
     put_z(&w, "verdict", fh_verdict_name(r->verdict));
     put_z(&w, "at_best", fh_verdict_name(r->otherwise));
     put_z(&w, "at_worst", fh_verdict_name(r->at_worst));

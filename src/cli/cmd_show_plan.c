@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: Apache-2.0
  * Costs are those of one token behind --ctx others (fh_plan_cost), memory is what `freehold run` with these options
  * allocates for --ctx tokens (fh_engine_foretell): state to the byte, in whole pages. */
-#include "base/json.h"
+#include "base/json_member.h"
 #include "base/num.h"
 #include "cli/show_part.h"
 
@@ -85,16 +85,11 @@ static void text_memory(const plan_view *v, fh_buf *out) {
 
 /* ---- JSON ---- */
 
-static void put_u64(fh_json_writer *w, const char *key, uint64_t v) {
-    fh_json_put_key(w, key);
-    fh_json_put_u64(w, v);
-}
-
 static void put_cost(fh_json_writer *w, fh_op_cost c) {
-    put_u64(w, "weight_bytes", c.weight_bytes);
-    put_u64(w, "state_bytes", c.state_bytes);
-    put_u64(w, "value_bytes", c.value_bytes);
-    put_u64(w, "flops", c.flops);
+    fh_put_u64(w, "weight_bytes", c.weight_bytes);
+    fh_put_u64(w, "state_bytes", c.state_bytes);
+    fh_put_u64(w, "value_bytes", c.value_bytes);
+    fh_put_u64(w, "flops", c.flops);
 }
 
 static void json_plan(plan_view *v, const fh_plan *p, fh_json_writer *w) {
@@ -109,7 +104,7 @@ static void json_plan(plan_view *v, const fh_plan *p, fh_json_writer *w) {
         fh_json_put_object(w);
         fh_json_put_key(w, "op");
         fh_json_put_z(w, fh_op_name(p->op[i].kind));
-        if (p->op[i].layer >= 0) put_u64(w, "layer", (uint64_t)p->op[i].layer);
+        if (p->op[i].layer >= 0) fh_put_u64(w, "layer", (uint64_t)p->op[i].layer);
         fh_json_put_key(w, "text");
         fh_json_put_str(w, fh_buf_str(&v->line));
         put_cost(w, cost_of(v, p, i));
@@ -125,7 +120,7 @@ static void json_memory(const plan_view *v, fh_json_writer *w) {
     const fh_engine_memory *m = &v->memory;
     fh_json_put_key(w, "memory");
     fh_json_put_object(w);
-    put_u64(w, "context", v->ctx);
+    fh_put_u64(w, "context", v->ctx);
     fh_json_put_key(w, "groups");
     fh_json_put_array(w);
     for (uint32_t g = 0; g < p->n_group && g < FH_MAX_GROUPS; g++) {
@@ -133,16 +128,16 @@ static void json_memory(const plan_view *v, fh_json_writer *w) {
         fh_json_put_object(w);
         fh_json_put_key(w, "kind");
         fh_json_put_z(w, fh_state_kind_name(p->group[g].kind));
-        put_u64(w, "window", p->group[g].window);
-        put_u64(w, "bytes_per_token", m->page_bytes[g] / v->page);
-        put_u64(w, "page_bytes", m->page_bytes[g]);
-        put_u64(w, "pages", m->pages[g]);
+        fh_put_u64(w, "window", p->group[g].window);
+        fh_put_u64(w, "bytes_per_token", m->page_bytes[g] / v->page);
+        fh_put_u64(w, "page_bytes", m->page_bytes[g]);
+        fh_put_u64(w, "pages", m->pages[g]);
         fh_json_put_end(w);
     }
     fh_json_put_end(w);
-    put_u64(w, "recurrent_bytes", m->slot_bytes);
-    put_u64(w, "state_bytes", m->state);
-    put_u64(w, "scratch_bytes", m->scratch);
+    fh_put_u64(w, "recurrent_bytes", m->slot_bytes);
+    fh_put_u64(w, "state_bytes", m->state);
+    fh_put_u64(w, "scratch_bytes", m->scratch);
     fh_json_put_key(w, "kv_fell_back");
     fh_json_put_bool(w, m->kv_fell_back);
     fh_json_put_end(w);

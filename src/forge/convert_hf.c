@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/json_member.h"
 #include "format/gguf_vocab.h"
 #include "forge/convert_part.h"
 #include "model/rope.h"
@@ -21,10 +22,6 @@ static double short_f32(double v) {
     return v;
 }
 
-static void put_u64(fh_json_writer *w, const char *key, uint64_t v) {
-    fh_json_put_key(w, key);
-    fh_json_put_u64(w, v);
-}
 /* A whole number keeps its point: readers tell numbers of the two kinds apart. */
 static void put_f64(fh_json_writer *w, const char *key, double v) {
     char text[40];
@@ -33,14 +30,6 @@ static void put_f64(fh_json_writer *w, const char *key, double v) {
     fh_json_node whole = {.text = fh_str_of(text), .span = 1, .kind = FH_JSON_NUMBER};
     if (v == floor(v) && fabs(v) < 1e15) fh_json_put_tree(w, &whole);
     else fh_json_put_f64(w, v);
-}
-static void put_bool(fh_json_writer *w, const char *key, bool v) {
-    fh_json_put_key(w, key);
-    fh_json_put_bool(w, v);
-}
-static void put_z(fh_json_writer *w, const char *key, const char *v) {
-    fh_json_put_key(w, key);
-    fh_json_put_z(w, v);
 }
 
 const char *fh_convert_dtype_word(fh_dtype t) {
@@ -104,28 +93,28 @@ static void put_list(fh_json_writer *w, const char *key, const float *v, uint32_
 static void put_scaling(fh_json_writer *w, const fh_convert_job *j, const fh_rope_spec *r) {
     fh_rope_spec found;
     bool exact = true, llama3 = r->divide && find_llama3(r, &found, &exact);
-    put_z(w, "rope_type",
-          llama3                         ? "llama3"
-          : r->divide                    ? "longrope"
-          : r->scaling == FH_ROPE_LINEAR ? "linear"
-          : r->scaling == FH_ROPE_YARN   ? "yarn"
-                                         : "default");
+    fh_put_z(w, "rope_type",
+             llama3                         ? "llama3"
+             : r->divide                    ? "longrope"
+             : r->scaling == FH_ROPE_LINEAR ? "linear"
+             : r->scaling == FH_ROPE_YARN   ? "yarn"
+                                            : "default");
     if (llama3) {
         put_f64(w, "factor", found.factor);
         put_f64(w, "low_freq_factor", found.low_freq);
         put_f64(w, "high_freq_factor", found.high_freq);
-        put_u64(w, "original_max_position_embeddings", found.original);
+        fh_put_u64(w, "original_max_position_embeddings", found.original);
         if (!exact) put_list(w, "short_factor", r->divide, r->n_rot / 2); /* for readers who want the same bits */
     } else if (r->divide) { /* no formula: the divisors themselves, for short and long alike */
         put_list(w, "short_factor", r->divide, r->n_rot / 2);
         put_list(w, "long_factor", r->divide, r->n_rot / 2);
         put_f64(w, "attention_factor", 1);
-        put_u64(w, "original_max_position_embeddings", j->spec->n_context);
+        fh_put_u64(w, "original_max_position_embeddings", j->spec->n_context);
     } else if (r->scaling == FH_ROPE_LINEAR) {
         put_f64(w, "factor", short_f32(r->factor));
     } else if (r->scaling == FH_ROPE_YARN) {
         put_f64(w, "factor", short_f32(r->factor));
-        put_u64(w, "original_max_position_embeddings", r->original);
+        fh_put_u64(w, "original_max_position_embeddings", r->original);
         put_f64(w, "beta_fast", r->beta_fast);
         put_f64(w, "beta_slow", r->beta_slow);
         if (r->mscale_all_dim > 0) {
@@ -133,7 +122,7 @@ static void put_scaling(fh_json_writer *w, const fh_convert_job *j, const fh_rop
             put_f64(w, "mscale_all_dim", short_f32(r->mscale_all_dim));
         }
         if (r->attention_factor > 0) put_f64(w, "attention_factor", short_f32(r->attention_factor));
-        if (!r->truncate) put_bool(w, "truncate", false);
+        if (!r->truncate) fh_put_bool(w, "truncate", false);
     }
 }
 
@@ -164,7 +153,7 @@ static void put_rope(fh_json_writer *w, const fh_convert_job *j) {
         fh_json_put_array(w);
         for (uint64_t i = 0; i < 3 && fh_gguf_elem_u64(sections, i, &v); i++) fh_json_put_u64(w, v);
         fh_json_put_end(w);
-        put_bool(w, "mrope_interleaved", true);
+        fh_put_bool(w, "mrope_interleaved", true);
     }
     fh_json_put_end(w);
 }
@@ -177,19 +166,19 @@ static fh_status put_heads(fh_json_writer *w, const fh_convert_job *j, fh_err *e
     for (uint32_t i = 0; i < s->n_layer; i++)
         if (s->layer[i].n_head != l->n_head || s->layer[i].k_width != l->k_width)
             return fh_fail(err, FH_ERR_UNSUPPORTED, "config.json has no field for heads that differ by layer");
-    put_u64(w, "num_attention_heads", l->n_head);
-    put_u64(w, "num_key_value_heads", l->n_kv_head);
+    fh_put_u64(w, "num_attention_heads", l->n_head);
+    fh_put_u64(w, "num_key_value_heads", l->n_kv_head);
     if (l->mixer == FH_MIXER_LATENT) {
         fh_json_put_key(w, "q_lora_rank");
         if (s->q_rank) fh_json_put_u64(w, s->q_rank);
         else fh_json_put_null(w);
-        put_u64(w, "kv_lora_rank", s->kv_rank);
-        put_u64(w, "qk_nope_head_dim", l->k_width - s->rope_width);
-        put_u64(w, "qk_rope_head_dim", s->rope_width);
-        put_u64(w, "v_head_dim", l->v_width);
+        fh_put_u64(w, "kv_lora_rank", s->kv_rank);
+        fh_put_u64(w, "qk_nope_head_dim", l->k_width - s->rope_width);
+        fh_put_u64(w, "qk_rope_head_dim", s->rope_width);
+        fh_put_u64(w, "v_head_dim", l->v_width);
         return FH_OK;
     }
-    if (s->norm != FH_NORM_LAYER) put_u64(w, "head_dim", l->k_width);
+    if (s->norm != FH_NORM_LAYER) fh_put_u64(w, "head_dim", l->k_width);
     float plain = (float)(1 / sqrt(l->k_width));
     if (s->family->norm_plus_one && !s->delta.taps) { /* the class has its own default */
         double scalar = l->k_width;
@@ -209,7 +198,7 @@ static fh_status put_heads(fh_json_writer *w, const fh_convert_job *j, fh_err *e
 static void put_layer_types(fh_json_writer *w, const fh_spec *s) {
     uint32_t window = 0;
     for (uint32_t i = 0; i < s->n_layer; i++) window = FH_MAX(window, s->layer[i].window);
-    if (window) put_u64(w, "sliding_window", window);
+    if (window) fh_put_u64(w, "sliding_window", window);
     if (!window && !s->delta.taps) return;
     fh_json_put_key(w, "layer_types");
     fh_json_put_array(w);
@@ -228,45 +217,48 @@ static void put_experts(fh_json_writer *w, const fh_convert_job *j) {
     bool latent = s->kv_rank > 0;
     while (lead < s->n_layer && !s->layer[lead].moe) lead++;
     bool local = j->row->prefer[0] && !latent; /* two classes call them so */
-    put_u64(w, latent ? "n_routed_experts" : local ? "num_local_experts" : "num_experts", e->n_expert);
-    put_u64(w, "num_experts_per_tok", e->n_used);
-    if (!local) put_u64(w, "moe_intermediate_size", e->expert_ff);
-    if (e->shared_ff) put_u64(w, "shared_expert_intermediate_size", e->shared_ff);
-    if (!local) put_bool(w, "norm_topk_prob", e->renorm);
+    fh_put_u64(w, latent ? "n_routed_experts" : local ? "num_local_experts" : "num_experts", e->n_expert);
+    fh_put_u64(w, "num_experts_per_tok", e->n_used);
+    if (!local) fh_put_u64(w, "moe_intermediate_size", e->expert_ff);
+    if (e->shared_ff) fh_put_u64(w, "shared_expert_intermediate_size", e->shared_ff);
+    if (!local) fh_put_bool(w, "norm_topk_prob", e->renorm);
     if (!latent) return;
-    put_u64(w, "n_shared_experts", e->n_shared);
-    put_u64(w, "first_k_dense_replace", lead);
+    fh_put_u64(w, "n_shared_experts", e->n_shared);
+    fh_put_u64(w, "first_k_dense_replace", lead);
     put_f64(w, "routed_scaling_factor", short_f32((double)e->scale));
     bool sigmoid = e->gate == FH_GATE_SIGMOID;
-    put_z(w, "scoring_func", sigmoid ? "sigmoid" : "softmax");
-    put_z(w, "topk_method", sigmoid ? "noaux_tc" : e->group_rule == FH_GROUP_NONE ? "greedy" : "group_limited_greedy");
-    put_u64(w, "n_group", e->n_group);
-    put_u64(w, "topk_group", e->n_group_used);
+    fh_put_z(w, "scoring_func", sigmoid ? "sigmoid" : "softmax");
+    fh_put_z(w, "topk_method",
+             sigmoid                          ? "noaux_tc"
+             : e->group_rule == FH_GROUP_NONE ? "greedy"
+                                              : "group_limited_greedy");
+    fh_put_u64(w, "n_group", e->n_group);
+    fh_put_u64(w, "topk_group", e->n_group_used);
 }
 
 static void put_memory(fh_json_writer *w, const fh_delta_spec *d) {
     if (!d->taps) return;
-    put_u64(w, "linear_conv_kernel_dim", d->taps);
-    put_u64(w, "linear_key_head_dim", d->k_width);
-    put_u64(w, "linear_value_head_dim", d->v_width);
-    put_u64(w, "linear_num_key_heads", d->k_heads);
-    put_u64(w, "linear_num_value_heads", d->v_heads);
+    fh_put_u64(w, "linear_conv_kernel_dim", d->taps);
+    fh_put_u64(w, "linear_key_head_dim", d->k_width);
+    fh_put_u64(w, "linear_value_head_dim", d->v_width);
+    fh_put_u64(w, "linear_num_key_heads", d->k_heads);
+    fh_put_u64(w, "linear_num_value_heads", d->v_heads);
 }
 
 static void put_seq2seq(fh_json_writer *w, const fh_spec *s) {
-    put_u64(w, "d_model", s->n_embd);
-    put_u64(w, "d_kv", s->layer[0].k_width);
-    put_u64(w, "d_ff", s->layer[0].ff);
-    put_u64(w, "num_layers", s->n_encoder_layer);
-    put_u64(w, "num_decoder_layers", s->n_layer);
-    put_u64(w, "num_heads", s->layer[0].n_head);
-    put_u64(w, "relative_attention_num_buckets", s->rel_buckets);
-    put_u64(w, "relative_attention_max_distance", s->rel_distance);
-    put_z(w, "feed_forward_proj", s->glu ? "gated-gelu" : "relu");
+    fh_put_u64(w, "d_model", s->n_embd);
+    fh_put_u64(w, "d_kv", s->layer[0].k_width);
+    fh_put_u64(w, "d_ff", s->layer[0].ff);
+    fh_put_u64(w, "num_layers", s->n_encoder_layer);
+    fh_put_u64(w, "num_decoder_layers", s->n_layer);
+    fh_put_u64(w, "num_heads", s->layer[0].n_head);
+    fh_put_u64(w, "relative_attention_num_buckets", s->rel_buckets);
+    fh_put_u64(w, "relative_attention_max_distance", s->rel_distance);
+    fh_put_z(w, "feed_forward_proj", s->glu ? "gated-gelu" : "relu");
     put_f64(w, "layer_norm_epsilon", short_f32((double)s->norm_eps));
-    put_u64(w, "n_positions", s->n_context);
-    put_u64(w, "decoder_start_token_id", s->decoder_start);
-    put_bool(w, "is_encoder_decoder", true);
+    fh_put_u64(w, "n_positions", s->n_context);
+    fh_put_u64(w, "decoder_start_token_id", s->decoder_start);
+    fh_put_bool(w, "is_encoder_decoder", true);
 }
 
 static bool has_slot(const fh_convert_job *j, fh_slot slot) {
@@ -285,13 +277,13 @@ static fh_status put_stack(fh_json_writer *w, const fh_convert_job *j, fh_err *e
     bool roberta = fh_str_ends(fh_str_of(j->row->hf), "roberta");
     uint64_t ff = s->layer[0].ff;
     fh_meta_u64(&j->meta, FH_META_N_FF, &ff);
-    put_u64(w, "hidden_size", s->n_embd);
-    put_u64(w, "intermediate_size", ff);
-    put_u64(w, "num_hidden_layers", s->n_layer);
+    fh_put_u64(w, "hidden_size", s->n_embd);
+    fh_put_u64(w, "intermediate_size", ff);
+    fh_put_u64(w, "num_hidden_layers", s->n_layer);
     FH_TRY(put_heads(w, j, err));
-    put_z(w, "hidden_act", act_word(s->act));
-    if (s->act == FH_MAP_GELU_TANH && s->norm != FH_NORM_LAYER) put_z(w, "hidden_activation", act_word(s->act));
-    put_u64(w, "max_position_embeddings", s->n_context + (roberta ? 2u : 0u));
+    fh_put_z(w, "hidden_act", act_word(s->act));
+    if (s->act == FH_MAP_GELU_TANH && s->norm != FH_NORM_LAYER) fh_put_z(w, "hidden_activation", act_word(s->act));
+    fh_put_u64(w, "max_position_embeddings", s->n_context + (roberta ? 2u : 0u));
     put_f64(w, s->norm == FH_NORM_LAYER ? "layer_norm_eps" : "rms_norm_eps", short_f32((double)s->norm_eps));
     put_rope(w, j);
     put_layer_types(w, s);
@@ -301,14 +293,14 @@ static fh_status put_stack(fh_json_writer *w, const fh_convert_job *j, fh_err *e
     if (s->score_softcap > 0) put_f64(w, "attn_logit_softcapping", (double)s->score_softcap);
     if (s->final_softcap > 0) put_f64(w, "final_logit_softcapping", (double)s->final_softcap);
     if (s->topology == FH_TOPOLOGY_ENCODER && s->norm != FH_NORM_LAYER)
-        put_bool(w, "use_bidirectional_attention", true);
-    if (s->norm != FH_NORM_LAYER) put_bool(w, "attention_bias", has_vector(j, FH_SLOT_ATTN_Q_BIAS));
+        fh_put_bool(w, "use_bidirectional_attention", true);
+    if (s->norm != FH_NORM_LAYER) fh_put_bool(w, "attention_bias", has_vector(j, FH_SLOT_ATTN_Q_BIAS));
     for (uint32_t i = 0; i < j->tables->n_matrix; i++)
         if (j->bind.matrix_of[i].slot == FH_SLOT_TOKEN_TYPES) {
-            put_u64(w, "type_vocab_size", j->tables->matrix[i].out);
+            fh_put_u64(w, "type_vocab_size", j->tables->matrix[i].out);
             break;
         }
-    if (has_slot(j, FH_SLOT_SCORE_OUT)) put_u64(w, "num_labels", 1);
+    if (has_slot(j, FH_SLOT_SCORE_OUT)) fh_put_u64(w, "num_labels", 1);
     return FH_OK;
 }
 
@@ -336,7 +328,7 @@ fh_status fh_convert_put_config(fh_convert_job *j, fh_json_writer *w, fh_err *er
     bool roberta = fh_str_ends(fh_str_of(j->row->hf), "roberta");
     char cls[128];
     fh_json_put_object(w);
-    put_z(w, "model_type", j->row->hf);
+    fh_put_z(w, "model_type", j->row->hf);
     fh_json_put_key(w, "architectures");
     fh_json_put_array(w);
     fh_json_put_z(w, class_name(j, cls));
@@ -344,12 +336,12 @@ fh_status fh_convert_put_config(fh_convert_job *j, fh_json_writer *w, fh_err *er
     if (s->topology == FH_TOPOLOGY_ENCODER_DECODER) put_seq2seq(w, s);
     else FH_TRY(put_stack(w, j, err));
     bool two = s->topology == FH_TOPOLOGY_ENCODER_DECODER; /* there the word stands for scaled logits, too */
-    put_bool(w, "tie_word_embeddings", two ? s->logit_scale != 1 : !has_slot(j, FH_SLOT_HEAD));
-    put_u64(w, "vocab_size", s->n_vocab);
+    fh_put_bool(w, "tie_word_embeddings", two ? s->logit_scale != 1 : !has_slot(j, FH_SLOT_HEAD));
+    fh_put_u64(w, "vocab_size", s->n_vocab);
     put_token(w, j, "bos_token_id", "tokenizer.ggml.bos_token_id", UINT64_MAX);
     put_token(w, j, "eos_token_id", "tokenizer.ggml.eos_token_id", UINT64_MAX);
     put_token(w, j, "pad_token_id", "tokenizer.ggml.padding_token_id", roberta ? 1 : UINT64_MAX);
-    put_z(w, "torch_dtype", fh_convert_dtype_word(j->main_type));
+    fh_put_z(w, "torch_dtype", fh_convert_dtype_word(j->main_type));
     fh_json_put_end(w);
     return FH_OK;
 }

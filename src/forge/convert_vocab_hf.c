@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "base/json_member.h"
 #include "format/gguf_vocab.h"
 #include "forge/convert_part.h"
 #include "text/split.h"
@@ -32,23 +33,6 @@ static bool is_filler(const fh_vocab *v, uint32_t id) {
 
 /* ---- tokenizer.json: byte-level BPE ---- */
 
-static void put_flag(fh_json_writer *w, const char *key, bool v) {
-    fh_json_put_key(w, key);
-    fh_json_put_bool(w, v);
-}
-static void put_nothing(fh_json_writer *w, const char *key) {
-    fh_json_put_key(w, key);
-    fh_json_put_null(w);
-}
-static void put_word(fh_json_writer *w, const char *key, const char *v) {
-    fh_json_put_key(w, key);
-    fh_json_put_z(w, v);
-}
-static void open_member(fh_json_writer *w, const char *key) {
-    fh_json_put_key(w, key);
-    fh_json_put_object(w);
-}
-
 static bool is_apart(fh_token_type t) {
     return t == FH_TOKEN_CONTROL || t == FH_TOKEN_USER_DEFINED || t == FH_TOKEN_UNKNOWN;
 }
@@ -64,36 +48,36 @@ static void put_added(fh_json_writer *w, const files *f) {
         fh_json_put_u64(w, id);
         fh_json_put_key(w, "content");
         fh_json_put_str(w, fh_vocab_piece(f->v, id));
-        put_flag(w, "single_word", false);
-        put_flag(w, "lstrip", false);
-        put_flag(w, "rstrip", false);
-        put_flag(w, "normalized", false);
-        put_flag(w, "special", t != FH_TOKEN_USER_DEFINED);
+        fh_put_bool(w, "single_word", false);
+        fh_put_bool(w, "lstrip", false);
+        fh_put_bool(w, "rstrip", false);
+        fh_put_bool(w, "normalized", false);
+        fh_put_bool(w, "special", t != FH_TOKEN_USER_DEFINED);
         fh_json_put_end(w);
     }
     fh_json_put_end(w);
 }
 
 static void put_byte_level(fh_json_writer *w, bool regex) {
-    put_word(w, "type", "ByteLevel");
-    put_flag(w, "add_prefix_space", false);
-    put_flag(w, "trim_offsets", true);
-    put_flag(w, "use_regex", regex);
+    fh_put_z(w, "type", "ByteLevel");
+    fh_put_bool(w, "add_prefix_space", false);
+    fh_put_bool(w, "trim_offsets", true);
+    fh_put_bool(w, "use_regex", regex);
 }
 
 static void put_cuts(fh_json_writer *w, const fh_split_recipe *r) {
-    open_member(w, "pre_tokenizer");
-    put_word(w, "type", "Sequence");
+    fh_put_object(w, "pre_tokenizer");
+    fh_put_z(w, "type", "Sequence");
     fh_json_put_key(w, "pretokenizers");
     fh_json_put_array(w);
     for (const char *const *p = r->pattern; *p; p++) {
         fh_json_put_object(w);
-        put_word(w, "type", "Split");
-        open_member(w, "pattern");
-        put_word(w, "Regex", *p);
+        fh_put_z(w, "type", "Split");
+        fh_put_object(w, "pattern");
+        fh_put_z(w, "Regex", *p);
         fh_json_put_end(w);
-        put_word(w, "behavior", "Isolated");
-        put_flag(w, "invert", false);
+        fh_put_z(w, "behavior", "Isolated");
+        fh_put_bool(w, "invert", false);
         fh_json_put_end(w);
     }
     fh_json_put_object(w);
@@ -105,7 +89,7 @@ static void put_cuts(fh_json_writer *w, const fh_split_recipe *r) {
 
 static void put_token_item(fh_json_writer *w, const files *f, uint32_t id, uint32_t type) {
     fh_json_put_object(w);
-    open_member(w, "SpecialToken");
+    fh_put_object(w, "SpecialToken");
     fh_json_put_key(w, "id");
     fh_json_put_str(w, fh_vocab_piece(f->v, id));
     fh_json_put_key(w, "type_id");
@@ -117,8 +101,8 @@ static void put_token_item(fh_json_writer *w, const files *f, uint32_t id, uint3
 static void put_sequence(fh_json_writer *w, const files *f, const char *which, uint32_t type) {
     if (f->add_bos) put_token_item(w, f, f->v->special[FH_SPECIAL_BOS], type);
     fh_json_put_object(w);
-    open_member(w, "Sequence");
-    put_word(w, "id", which);
+    fh_put_object(w, "Sequence");
+    fh_put_z(w, "id", which);
     fh_json_put_key(w, "type_id");
     fh_json_put_u64(w, type);
     fh_json_put_end(w);
@@ -129,13 +113,13 @@ static void put_sequence(fh_json_writer *w, const files *f, const char *which, u
 static void put_around(fh_json_writer *w, const files *f) {
     uint32_t used[2] = {FH_VOCAB_NO_ID, FH_VOCAB_NO_ID};
     if (!f->add_bos && !f->add_eos) {
-        put_nothing(w, "post_processor");
+        fh_put_null(w, "post_processor");
         return;
     }
     if (f->add_bos) used[0] = f->v->special[FH_SPECIAL_BOS];
     if (f->add_eos) used[1] = f->v->special[FH_SPECIAL_EOS];
-    open_member(w, "post_processor");
-    put_word(w, "type", "TemplateProcessing");
+    fh_put_object(w, "post_processor");
+    fh_put_z(w, "type", "TemplateProcessing");
     fh_json_put_key(w, "single");
     fh_json_put_array(w);
     put_sequence(w, f, "A", 0);
@@ -145,7 +129,7 @@ static void put_around(fh_json_writer *w, const files *f) {
     put_sequence(w, f, "A", 0);
     put_sequence(w, f, "B", 0);
     fh_json_put_end(w);
-    open_member(w, "special_tokens");
+    fh_put_object(w, "special_tokens");
     for (size_t i = 0; i < 2; i++) {
         if (used[i] == FH_VOCAB_NO_ID || (i && used[1] == used[0])) continue;
         fh_str text = fh_vocab_piece(f->v, used[i]);
@@ -168,16 +152,16 @@ static void put_around(fh_json_writer *w, const files *f) {
 }
 
 static void put_model(fh_json_writer *w, const files *f, bool ignore_merges) {
-    open_member(w, "model");
-    put_word(w, "type", "BPE");
-    put_nothing(w, "dropout");
-    put_nothing(w, "unk_token");
-    put_nothing(w, "continuing_subword_prefix");
-    put_nothing(w, "end_of_word_suffix");
-    put_flag(w, "fuse_unk", false);
-    put_flag(w, "byte_fallback", false);
-    put_flag(w, "ignore_merges", ignore_merges);
-    open_member(w, "vocab");
+    fh_put_object(w, "model");
+    fh_put_z(w, "type", "BPE");
+    fh_put_null(w, "dropout");
+    fh_put_null(w, "unk_token");
+    fh_put_null(w, "continuing_subword_prefix");
+    fh_put_null(w, "end_of_word_suffix");
+    fh_put_bool(w, "fuse_unk", false);
+    fh_put_bool(w, "byte_fallback", false);
+    fh_put_bool(w, "ignore_merges", ignore_merges);
+    fh_put_object(w, "vocab");
     for (uint32_t id = 0; id < f->n; id++) {
         fh_token_type t = fh_vocab_type(f->v, id);
         if (t == FH_TOKEN_NONE || is_apart(t)) continue;
@@ -216,20 +200,20 @@ static fh_status write_json(files *f) {
     fh_buf_clear(&f->out);
     fh_json_writer_init(&w, &f->out, false);
     fh_json_put_object(&w);
-    put_word(&w, "version", "1.0");
-    put_nothing(&w, "truncation");
-    put_nothing(&w, "padding");
+    fh_put_z(&w, "version", "1.0");
+    fh_put_null(&w, "truncation");
+    fh_put_null(&w, "padding");
     put_added(&w, f);
     if (normal) {
-        open_member(&w, "normalizer");
-        put_word(&w, "type", "NFC");
+        fh_put_object(&w, "normalizer");
+        fh_put_z(&w, "type", "NFC");
         fh_json_put_end(&w);
     } else {
-        put_nothing(&w, "normalizer");
+        fh_put_null(&w, "normalizer");
     }
     put_cuts(&w, r);
     put_around(&w, f);
-    open_member(&w, "decoder");
+    fh_put_object(&w, "decoder");
     put_byte_level(&w, true);
     fh_json_put_end(&w);
     put_model(&w, f, r->ignore_merges);
@@ -371,7 +355,7 @@ static fh_status write_config(files *f) {
     fh_buf_clear(&f->out);
     fh_json_writer_init(&w, &f->out, true);
     fh_json_put_object(&w);
-    put_word(&w, "tokenizer_class", class_of(f));
+    fh_put_z(&w, "tokenizer_class", class_of(f));
     if (!words) put_special(&w, f, "bos_token", FH_SPECIAL_BOS, NULL);
     if (!words) put_special(&w, f, "eos_token", FH_SPECIAL_EOS, NULL);
     put_special(&w, f, "unk_token", FH_SPECIAL_UNK, words ? "[UNK]" : f->shifted ? "<unk>" : NULL);
@@ -382,18 +366,18 @@ static fh_status write_config(files *f) {
         put_special(&w, f, "mask_token", FH_SPECIAL_MASK, words ? "[MASK]" : "<mask>");
     }
     if (f->v->kind == FH_VOCAB_BPE || f->v->kind == FH_VOCAB_BPE_SCORES) {
-        put_flag(&w, "add_bos_token", f->add_bos);
-        put_flag(&w, "add_eos_token", f->add_eos);
+        fh_put_bool(&w, "add_bos_token", f->add_bos);
+        fh_put_bool(&w, "add_eos_token", f->add_eos);
     }
     if (f->v->kind == FH_VOCAB_UNIGRAM && !f->shifted) {
         fh_json_put_key(&w, "extra_ids");
         fh_json_put_u64(&w, 0);
     }
     if (words && fh_gguf_to_bool(fh_gguf_find(f->j->meta.gguf, "tokenizer.ggml.normalizer.lowercase"), &flag))
-        put_flag(&w, "do_lower_case", flag);
+        fh_put_bool(&w, "do_lower_case", flag);
     if (words && fh_gguf_to_bool(fh_gguf_find(f->j->meta.gguf, "tokenizer.ggml.normalizer.strip_accents"), &flag))
-        put_flag(&w, "strip_accents", flag);
-    put_flag(&w, "clean_up_tokenization_spaces", false);
+        fh_put_bool(&w, "strip_accents", flag);
+    fh_put_bool(&w, "clean_up_tokenization_spaces", false);
     fh_json_put_key(&w, "model_max_length");
     fh_json_put_u64(&w, f->j->spec->n_context);
     put_templates(&w, f);

@@ -5,23 +5,15 @@
 #include <stdio.h>
 #include <time.h>
 
-#include "base/json.h"
+#include "base/json_member.h"
 #include "base/num.h"
 #include "library/passport.h"
 
 static const fh_passport_fact *fact(const fh_passport *p, fh_passport_key k) { return &p->fact[k]; }
 static bool known(const fh_passport *p, fh_passport_key k) { return p->fact[k].state == FH_PASSPORT_STATED; }
 
-static void put_z(fh_json_writer *w, const char *key, const char *z) {
-    fh_json_put_key(w, key);
-    fh_json_put_z(w, z);
-}
-static void put_str(fh_json_writer *w, const char *key, fh_str s) {
-    fh_json_put_key(w, key);
-    fh_json_put_str(w, s);
-}
 static void put_known(fh_json_writer *w, const char *key, const fh_passport *p, fh_passport_key k) {
-    if (known(p, k)) put_str(w, key, fact(p, k)->value);
+    if (known(p, k)) fh_put_str(w, key, fact(p, k)->value);
 }
 static void put_list(fh_json_writer *w, const char *key, fh_str one) {
     fh_json_put_key(w, key);
@@ -58,8 +50,8 @@ static void cdx_hash(fh_json_writer *w, const char *sha256) {
     fh_json_put_key(w, "hashes");
     fh_json_put_array(w);
     fh_json_put_object(w);
-    put_z(w, "alg", "SHA-256");
-    put_z(w, "content", sha256);
+    fh_put_z(w, "alg", "SHA-256");
+    fh_put_z(w, "content", sha256);
     fh_json_put_end(w);
     fh_json_put_end(w);
 }
@@ -73,10 +65,10 @@ static void cdx_license(fh_json_writer *w, const fh_passport *p) {
     fh_json_put_object(w);
     fh_json_put_key(w, "license");
     fh_json_put_object(w);
-    if (row && row->spdx[0] && !is_reference(row->spdx)) put_z(w, "id", row->spdx);
-    else if (row) put_z(w, "name", row->name);
-    else put_str(w, "name", fact(p, FH_PASSPORT_KEY_LICENSE_TAG)->value);
-    put_z(w, "acknowledgement", row ? "concluded" : "declared");
+    if (row && row->spdx[0] && !is_reference(row->spdx)) fh_put_z(w, "id", row->spdx);
+    else if (row) fh_put_z(w, "name", row->name);
+    else fh_put_str(w, "name", fact(p, FH_PASSPORT_KEY_LICENSE_TAG)->value);
+    fh_put_z(w, "acknowledgement", row ? "concluded" : "declared");
     fh_json_put_end(w);
     fh_json_put_end(w);
     fh_json_put_end(w);
@@ -90,8 +82,8 @@ static void cdx_bases(fh_json_writer *w, const fh_passport *p) {
     fh_json_put_array(w);
     for (size_t i = 1; i < p->license->n_node; i++) {
         fh_json_put_object(w);
-        put_z(w, "type", "machine-learning-model");
-        put_str(w, "name", p->license->node[i].id);
+        fh_put_z(w, "type", "machine-learning-model");
+        fh_put_str(w, "name", p->license->node[i].id);
         fh_json_put_end(w);
     }
     fh_json_put_end(w);
@@ -109,9 +101,9 @@ static void cdx_card(fh_json_writer *w, const fh_passport *p) {
         fh_json_put_key(w, "datasets");
         fh_json_put_array(w);
         fh_json_put_object(w);
-        put_z(w, "type", "dataset");
-        put_str(w, "name", fact(p, FH_PASSPORT_KEY_DATA_SOURCES)->value);
-        put_str(w, "description", fact(p, FH_PASSPORT_KEY_DATA_SOURCES)->source);
+        fh_put_z(w, "type", "dataset");
+        fh_put_str(w, "name", fact(p, FH_PASSPORT_KEY_DATA_SOURCES)->value);
+        fh_put_str(w, "description", fact(p, FH_PASSPORT_KEY_DATA_SOURCES)->source);
         fh_json_put_end(w);
         fh_json_put_end(w);
     }
@@ -127,7 +119,7 @@ static void cdx_card(fh_json_writer *w, const fh_passport *p) {
             fh_json_put_key(w, "ethicalConsiderations");
             fh_json_put_array(w);
             fh_json_put_object(w);
-            put_str(w, "name", fact(p, FH_PASSPORT_KEY_RISKS)->source);
+            fh_put_str(w, "name", fact(p, FH_PASSPORT_KEY_RISKS)->source);
             fh_json_put_end(w);
             fh_json_put_end(w);
         }
@@ -138,8 +130,8 @@ static void cdx_card(fh_json_writer *w, const fh_passport *p) {
 
 static void cdx_property(fh_json_writer *w, const char *name, fh_str value) {
     fh_json_put_object(w);
-    put_z(w, "name", name);
-    put_str(w, "value", value);
+    fh_put_z(w, "name", name);
+    fh_put_str(w, "value", value);
     fh_json_put_end(w);
 }
 
@@ -167,9 +159,9 @@ static void cdx_properties(fh_json_writer *w, const fh_passport *p) {
 }
 
 static void cdx_model(fh_json_writer *w, const fh_passport *p) {
-    put_z(w, "bom-ref", "model");
-    put_z(w, "type", "machine-learning-model");
-    put_str(w, "name", name_of(p));
+    fh_put_z(w, "bom-ref", "model");
+    fh_put_z(w, "type", "machine-learning-model");
+    fh_put_str(w, "name", name_of(p));
     put_known(w, "version", p, FH_PASSPORT_KEY_VERSION);
     put_known(w, "publisher", p, FH_PASSPORT_KEY_PUBLISHER);
     if (p->n_file == 1) cdx_hash(w, p->file[0].sha256);
@@ -185,22 +177,22 @@ void fh_passport_cyclonedx(const fh_passport *p, uint64_t now, fh_buf *out) {
     time_text(now, stamp);
     fh_json_writer_init(&w, out, true);
     fh_json_put_object(&w);
-    put_z(&w, "$schema", "http://cyclonedx.org/schema/bom-1.6.schema.json");
-    put_z(&w, "bomFormat", "CycloneDX");
-    put_z(&w, "specVersion", "1.6");
+    fh_put_z(&w, "$schema", "http://cyclonedx.org/schema/bom-1.6.schema.json");
+    fh_put_z(&w, "bomFormat", "CycloneDX");
+    fh_put_z(&w, "specVersion", "1.6");
     fh_json_put_key(&w, "version");
     fh_json_put_u64(&w, 1);
     fh_json_put_key(&w, "metadata");
     fh_json_put_object(&w);
-    put_z(&w, "timestamp", stamp);
+    fh_put_z(&w, "timestamp", stamp);
     fh_json_put_key(&w, "tools");
     fh_json_put_object(&w);
     fh_json_put_key(&w, "components");
     fh_json_put_array(&w);
     fh_json_put_object(&w);
-    put_z(&w, "type", "application");
-    put_z(&w, "name", "freehold");
-    put_z(&w, "version", FH_VERSION);
+    fh_put_z(&w, "type", "application");
+    fh_put_z(&w, "name", "freehold");
+    fh_put_z(&w, "version", FH_VERSION);
     fh_json_put_end(&w);
     fh_json_put_end(&w);
     fh_json_put_end(&w);
@@ -215,9 +207,9 @@ void fh_passport_cyclonedx(const fh_passport *p, uint64_t now, fh_buf *out) {
         char ref[40];
         snprintf(ref, sizeof ref, "file-%zu", i);
         fh_json_put_object(&w);
-        put_z(&w, "bom-ref", ref);
-        put_z(&w, "type", "file");
-        put_str(&w, "name", p->file[i].path);
+        fh_put_z(&w, "bom-ref", ref);
+        fh_put_z(&w, "type", "file");
+        fh_put_str(&w, "name", p->file[i].path);
         cdx_hash(&w, p->file[i].sha256);
         fh_json_put_end(&w);
     }
@@ -242,9 +234,9 @@ static void spdx_open(spdx *s, const char *type, const char *what, size_t i) {
     char id[160];
     spdx_id(s, what, i, id);
     fh_json_put_object(&s->w);
-    put_z(&s->w, "type", type);
-    put_z(&s->w, "spdxId", id);
-    put_z(&s->w, "creationInfo", "_:made");
+    fh_put_z(&s->w, "type", type);
+    fh_put_z(&s->w, "spdxId", id);
+    fh_put_z(&s->w, "creationInfo", "_:made");
 }
 
 static void spdx_hash(spdx *s, const char *sha256) {
@@ -252,9 +244,9 @@ static void spdx_hash(spdx *s, const char *sha256) {
     fh_json_put_key(&s->w, "verifiedUsing");
     fh_json_put_array(&s->w);
     fh_json_put_object(&s->w);
-    put_z(&s->w, "type", "Hash");
-    put_z(&s->w, "algorithm", "sha256");
-    put_z(&s->w, "hashValue", sha256);
+    fh_put_z(&s->w, "type", "Hash");
+    fh_put_z(&s->w, "algorithm", "sha256");
+    fh_put_z(&s->w, "hashValue", sha256);
     fh_json_put_end(&s->w);
     fh_json_put_end(&s->w);
 }
@@ -263,14 +255,14 @@ static void spdx_ref(spdx *s, const char *key, const char *what, bool list) {
     char id[160];
     spdx_id(s, what, SIZE_MAX, id);
     if (list) put_list(&s->w, key, fh_str_of(id));
-    else put_z(&s->w, key, id);
+    else fh_put_z(&s->w, key, id);
 }
 
 static void spdx_relation(spdx *s, size_t n, const char *type, const char *to, size_t i) {
     char id[160];
     spdx_open(s, "Relationship", "relation", n);
     spdx_ref(s, "from", "model", false);
-    put_z(&s->w, "relationshipType", type);
+    fh_put_z(&s->w, "relationshipType", type);
     spdx_id(s, to, i, id);
     put_list(&s->w, "to", fh_str_of(id));
     fh_json_put_end(&s->w);
@@ -288,9 +280,9 @@ static void spdx_numbers(spdx *s) {
     for (size_t i = 0; i < FH_COUNT(key); i++) {
         if (!known(s->p, key[i])) continue;
         fh_json_put_object(&s->w);
-        put_z(&s->w, "type", "DictionaryEntry");
-        put_z(&s->w, "key", fh_passport_row_at(key[i])->key);
-        put_str(&s->w, "value", fact(s->p, key[i])->value);
+        fh_put_z(&s->w, "type", "DictionaryEntry");
+        fh_put_z(&s->w, "key", fh_passport_row_at(key[i])->key);
+        fh_put_str(&s->w, "value", fact(s->p, key[i])->value);
         fh_json_put_end(&s->w);
     }
     fh_json_put_end(&s->w);
@@ -298,7 +290,7 @@ static void spdx_numbers(spdx *s) {
 
 /* Where a card says something, the export says where: what it says stands there. */
 static void spdx_said(spdx *s, const char *key, fh_passport_key k) {
-    if (known(s->p, k)) put_str(&s->w, key, fact(s->p, k)->source);
+    if (known(s->p, k)) fh_put_str(&s->w, key, fact(s->p, k)->source);
 }
 
 static bool has_day(const fh_passport *p) { /* "2024-07-23" */
@@ -314,20 +306,21 @@ static bool has_version(const fh_passport *p) {
 static void spdx_model(spdx *s) {
     const fh_passport *p = s->p;
     spdx_open(s, "ai_AIPackage", "model", SIZE_MAX);
-    put_str(&s->w, "name", name_of(p));
-    put_str(&s->w, "summary", p->sentence);
-    put_z(&s->w, "comment", "What is not stated here is unknown: nobody stated it where this was written.");
+    fh_put_str(&s->w, "name", name_of(p));
+    fh_put_str(&s->w, "summary", p->sentence);
+    fh_put_z(&s->w, "comment", "What is not stated here is unknown: nobody stated it where this was written.");
     if (has_day(p)) {
         char day[40];
         snprintf(day, sizeof day, "%.10sT00:00:00Z", fact(p, FH_PASSPORT_KEY_RELEASED)->value.ptr);
-        put_z(&s->w, "releaseTime", day);
+        fh_put_z(&s->w, "releaseTime", day);
     }
     if (known(p, FH_PASSPORT_KEY_PUBLISHER)) spdx_ref(s, "suppliedBy", "publisher", false);
-    if (has_url(p)) put_str(&s->w, "software_downloadLocation", fact(p, FH_PASSPORT_KEY_REPOSITORY)->value);
+    if (has_url(p)) fh_put_str(&s->w, "software_downloadLocation", fact(p, FH_PASSPORT_KEY_REPOSITORY)->value);
     if (has_version(p))
-        put_str(&s->w, "software_packageVersion",
-                fact(p, known(p, FH_PASSPORT_KEY_VERSION) ? FH_PASSPORT_KEY_VERSION : FH_PASSPORT_KEY_REVISION)->value);
-    put_z(&s->w, "software_primaryPurpose", "model");
+        fh_put_str(
+            &s->w, "software_packageVersion",
+            fact(p, known(p, FH_PASSPORT_KEY_VERSION) ? FH_PASSPORT_KEY_VERSION : FH_PASSPORT_KEY_REVISION)->value);
+    fh_put_z(&s->w, "software_primaryPurpose", "model");
     if (known(p, FH_PASSPORT_KEY_ARCHITECTURE))
         put_list(&s->w, "ai_typeOfModel", fact(p, FH_PASSPORT_KEY_ARCHITECTURE)->value);
     if (known(p, FH_PASSPORT_KEY_MODALITY)) put_list(&s->w, "ai_domain", fact(p, FH_PASSPORT_KEY_MODALITY)->value);
@@ -357,7 +350,7 @@ static size_t spdx_license(spdx *s, size_t n) {
         if (!tag.len) return n;
     }
     spdx_open(s, "simplelicensing_LicenseExpression", "licence", SIZE_MAX);
-    put_z(&s->w, "simplelicensing_licenseExpression", expression);
+    fh_put_z(&s->w, "simplelicensing_licenseExpression", expression);
     fh_json_put_end(&s->w);
     spdx_relation(s, n++, row ? "hasConcludedLicense" : "hasDeclaredLicense", "licence", SIZE_MAX);
     return n;
@@ -366,18 +359,18 @@ static size_t spdx_license(spdx *s, size_t n) {
 static void spdx_head(spdx *s, const char *stamp) {
     fh_json_writer *w = &s->w;
     fh_json_put_object(w);
-    put_z(w, "type", "CreationInfo");
-    put_z(w, "@id", "_:made");
-    put_z(w, "specVersion", "3.0.1");
-    put_z(w, "created", stamp);
+    fh_put_z(w, "type", "CreationInfo");
+    fh_put_z(w, "@id", "_:made");
+    fh_put_z(w, "specVersion", "3.0.1");
+    fh_put_z(w, "created", stamp);
     spdx_ref(s, "createdBy", "freehold", true);
     fh_json_put_end(w);
     spdx_open(s, "SoftwareAgent", "freehold", SIZE_MAX);
-    put_z(w, "name", "freehold " FH_VERSION);
+    fh_put_z(w, "name", "freehold " FH_VERSION);
     fh_json_put_end(w);
     if (!known(s->p, FH_PASSPORT_KEY_PUBLISHER)) return;
     spdx_open(s, "Organization", "publisher", SIZE_MAX);
-    put_str(w, "name", fact(s->p, FH_PASSPORT_KEY_PUBLISHER)->value);
+    fh_put_str(w, "name", fact(s->p, FH_PASSPORT_KEY_PUBLISHER)->value);
     fh_json_put_end(w);
 }
 
@@ -385,9 +378,9 @@ static void spdx_files(spdx *s, size_t relation) {
     for (size_t i = 0; i < s->p->n_file; i++) {
         const fh_passport_file *f = &s->p->file[i];
         spdx_open(s, "software_File", "file", i);
-        put_str(&s->w, "name", f->path);
+        fh_put_str(&s->w, "name", f->path);
         spdx_hash(s, f->sha256);
-        put_z(&s->w, "software_primaryPurpose", "model");
+        fh_put_z(&s->w, "software_primaryPurpose", "model");
         fh_json_put_end(&s->w);
         spdx_relation(s, relation++, "contains", "file", i);
     }
@@ -418,7 +411,7 @@ void fh_passport_spdx(const fh_passport *p, uint64_t now, fh_buf *out) {
     snprintf(s.base, sizeof s.base, "urn:freehold:%s:", hex);
     fh_json_writer_init(&s.w, out, true);
     fh_json_put_object(&s.w);
-    put_z(&s.w, "@context", "https://spdx.org/rdf/3.0.1/spdx-context.jsonld");
+    fh_put_z(&s.w, "@context", "https://spdx.org/rdf/3.0.1/spdx-context.jsonld");
     fh_json_put_key(&s.w, "@graph");
     fh_json_put_array(&s.w);
     spdx_head(&s, stamp);

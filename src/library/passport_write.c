@@ -4,7 +4,7 @@
  * are dropped. */
 #include <stdio.h>
 
-#include "base/json.h"
+#include "base/json_member.h"
 #include "base/num.h"
 #include "library/passport.h"
 
@@ -94,18 +94,6 @@ void fh_passport_markdown(const fh_passport *p, fh_buf *out) {
 }
 
 /* ---- JSON ---- */
-static void put_z(fh_json_writer *w, const char *key, const char *z) {
-    fh_json_put_key(w, key);
-    fh_json_put_z(w, z);
-}
-static void put_str(fh_json_writer *w, const char *key, fh_str s) {
-    fh_json_put_key(w, key);
-    fh_json_put_str(w, s);
-}
-static void put_u64(fh_json_writer *w, const char *key, uint64_t v) {
-    fh_json_put_key(w, key);
-    fh_json_put_u64(w, v);
-}
 
 static void json_area(const fh_passport *p, fh_passport_area area, fh_json_writer *w) {
     fh_json_put_key(w, fh_passport_area_name(area));
@@ -116,11 +104,11 @@ static void json_area(const fh_passport *p, fh_passport_area area, fh_json_write
         if (row->area != area) continue;
         fh_json_put_key(w, row->key);
         fh_json_put_object(w);
-        if (f->state == FH_PASSPORT_STATED) put_str(w, "value", f->value);
-        else put_z(w, "value", f->state == FH_PASSPORT_ABSENT ? "absent" : "unknown");
-        if (f->source.len) put_str(w, "source", f->source);
-        if (f->sha256[0]) put_z(w, "sha256", f->sha256);
-        if (f->state == FH_PASSPORT_STATED) put_z(w, "by", fh_passport_by_name(f->by));
+        if (f->state == FH_PASSPORT_STATED) fh_put_str(w, "value", f->value);
+        else fh_put_z(w, "value", f->state == FH_PASSPORT_ABSENT ? "absent" : "unknown");
+        if (f->source.len) fh_put_str(w, "source", f->source);
+        if (f->sha256[0]) fh_put_z(w, "sha256", f->sha256);
+        if (f->state == FH_PASSPORT_STATED) fh_put_z(w, "by", fh_passport_by_name(f->by));
         fh_json_put_end(w);
     }
     fh_json_put_end(w);
@@ -132,10 +120,10 @@ static void json_files(const fh_passport *p, fh_json_writer *w) {
     for (size_t i = 0; i < p->n_file; i++) {
         const fh_passport_file *f = &p->file[i];
         fh_json_put_object(w);
-        put_str(w, "path", f->path);
-        put_u64(w, "bytes", f->bytes);
-        put_z(w, "sha256", f->sha256[0] ? f->sha256 : "unknown");
-        if (f->expected[0]) put_z(w, "recorded_sha256", f->expected);
+        fh_put_str(w, "path", f->path);
+        fh_put_u64(w, "bytes", f->bytes);
+        fh_put_z(w, "sha256", f->sha256[0] ? f->sha256 : "unknown");
+        if (f->expected[0]) fh_put_z(w, "recorded_sha256", f->expected);
         fh_json_put_end(w);
     }
     fh_json_put_end(w);
@@ -144,16 +132,16 @@ static void json_files(const fh_passport *p, fh_json_writer *w) {
 static void json_mof(const fh_passport *p, fh_json_writer *w) {
     fh_json_put_key(w, "mof");
     fh_json_put_object(w);
-    put_z(w, "rule", fh_mof_rule);
-    put_u64(w, "class", (uint64_t)p->mof_class);
+    fh_put_z(w, "rule", fh_mof_rule);
+    fh_put_u64(w, "class", (uint64_t)p->mof_class);
     fh_json_put_key(w, "components");
     fh_json_put_array(w);
     for (size_t i = 0; i < FH_MOF_PARTS; i++) {
         fh_json_put_object(w);
-        put_z(w, "component", p->mof[i].name);
-        put_u64(w, "class", (uint64_t)p->mof[i].class_no);
-        put_z(w, "state", fh_openness_name(p->mof[i].have));
-        put_z(w, "why", p->mof[i].why);
+        fh_put_z(w, "component", p->mof[i].name);
+        fh_put_u64(w, "class", (uint64_t)p->mof[i].class_no);
+        fh_put_z(w, "state", fh_openness_name(p->mof[i].have));
+        fh_put_z(w, "why", p->mof[i].why);
         fh_json_put_end(w);
     }
     fh_json_put_end(w);
@@ -165,25 +153,25 @@ static void json_verdicts(const fh_passport *p, fh_json_writer *w) {
     fh_json_put_object(w);
     fh_json_put_key(w, "osaid");
     fh_json_put_object(w);
-    put_z(w, "rule", fh_osaid_rule);
-    put_z(w, "verdict", fh_openness_name(p->osaid));
+    fh_put_z(w, "rule", fh_osaid_rule);
+    fh_put_z(w, "verdict", fh_openness_name(p->osaid));
     fh_json_put_key(w, "name_listed_by_osi");
     fh_json_put_bool(w, p->osaid_listed);
     fh_json_put_key(w, "parts");
     fh_json_put_array(w);
     for (size_t i = 0; i < FH_OSAID_PARTS; i++) {
         fh_json_put_object(w);
-        put_z(w, "part", fh_osaid_part_name(i));
-        put_z(w, "state", fh_openness_name(p->osaid_part[i]));
-        put_z(w, "why", p->osaid_why[i]);
+        fh_put_z(w, "part", fh_osaid_part_name(i));
+        fh_put_z(w, "state", fh_openness_name(p->osaid_part[i]));
+        fh_put_z(w, "why", p->osaid_why[i]);
         fh_json_put_end(w);
     }
     fh_json_put_end(w);
     fh_json_put_end(w);
     json_mof(p, w);
-    put_z(w, "licence_family", p->family);
-    put_z(w, "licence_verdict", fh_verdict_name(p->license->verdict));
-    put_z(w, "supply_chain", p->supply);
+    fh_put_z(w, "licence_family", p->family);
+    fh_put_z(w, "licence_verdict", fh_verdict_name(p->license->verdict));
+    fh_put_z(w, "supply_chain", p->supply);
     fh_json_put_end(w);
 }
 
@@ -193,18 +181,18 @@ void fh_passport_json(const fh_passport *p, fh_buf *out) {
     fh_passport_layers(p, layer);
     fh_json_writer_init(&w, out, true);
     fh_json_put_object(&w);
-    put_z(&w, "passport", "1");
-    put_str(&w, "model", p->model);
-    put_z(&w, "standing", p->standing);
-    put_str(&w, "sentence", p->sentence);
+    fh_put_z(&w, "passport", "1");
+    fh_put_str(&w, "model", p->model);
+    fh_put_z(&w, "standing", p->standing);
+    fh_put_str(&w, "sentence", p->sentence);
     fh_json_put_key(&w, "layers");
     fh_json_put_array(&w);
     for (size_t i = 0; i < FH_PASSPORT_LAYERS; i++) {
         fh_json_put_object(&w);
-        put_z(&w, "layer", layer[i].name);
-        put_u64(&w, "known", p->known[layer[i].area]);
-        put_u64(&w, "of", p->of[layer[i].area]);
-        put_z(&w, "line", layer[i].line);
+        fh_put_z(&w, "layer", layer[i].name);
+        fh_put_u64(&w, "known", p->known[layer[i].area]);
+        fh_put_u64(&w, "of", p->of[layer[i].area]);
+        fh_put_z(&w, "line", layer[i].line);
         fh_json_put_end(&w);
     }
     fh_json_put_end(&w);

@@ -200,20 +200,15 @@ static void put_str(fh_json_writer *w, const char *key, fh_str s) {
     else fh_json_put_null(w);
 }
 
-static void put_u64(fh_json_writer *w, const char *key, uint64_t v) {
-    fh_json_put_key(w, key);
-    fh_json_put_u64(w, v);
-}
-
 void fh_ask_put_provenance(const fh_ask *a, fh_json_writer *w) {
     fh_json_put_object(w);
     put_str(w, "weights", digest_of(a));
     put_str(w, "quantization", a->r->facts.quantization);
     put_str(w, "template", fh_str_of(a->r->facts.template_sha256));
-    put_u64(w, "context_used", (uint64_t)a->n_prompt + a->n_new);
-    put_u64(w, "context_limit", a->r->n_context);
-    put_u64(w, "cached_tokens", a->n_cached);
-    put_u64(w, "truncated_tokens", 0);
+    fh_put_u64(w, "context_used", (uint64_t)a->n_prompt + a->n_new);
+    fh_put_u64(w, "context_limit", a->r->n_context);
+    fh_put_u64(w, "cached_tokens", a->n_cached);
+    fh_put_u64(w, "truncated_tokens", 0);
     fh_json_put_end(w);
 }
 

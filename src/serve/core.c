@@ -3,7 +3,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/json.h"
+#include "base/json_member.h"
 #include "base/num.h"
 #include "serve/app_part.h"
 
@@ -75,41 +75,28 @@ void fh_core_metrics(fh_call *c) {
 
 /* ---- status ---- */
 
-static void put_text(fh_json_writer *w, const char *key, const char *v) {
-    fh_json_put_key(w, key);
-    fh_json_put_z(w, v);
-}
-static void put_number(fh_json_writer *w, const char *key, uint64_t v) {
-    fh_json_put_key(w, key);
-    fh_json_put_u64(w, v);
-}
-static void put_truth(fh_json_writer *w, const char *key, bool v) {
-    fh_json_put_key(w, key);
-    fh_json_put_bool(w, v);
-}
-
 static void put_model(fh_json_writer *w, const fh_fleet_entry *e) {
     fh_json_put_object(w);
-    put_text(w, "name", e->name);
-    put_text(w, "path", e->path);
-    put_text(w, "digest", e->digest);
-    put_text(w, "state", e->loaded ? "loaded" : e->loading ? "loading" : "on disk");
-    put_number(w, "file_bytes", e->file_bytes);
+    fh_put_z(w, "name", e->name);
+    fh_put_z(w, "path", e->path);
+    fh_put_z(w, "digest", e->digest);
+    fh_put_z(w, "state", e->loaded ? "loaded" : e->loading ? "loading" : "on disk");
+    fh_put_u64(w, "file_bytes", e->file_bytes);
     if (e->loading) {
         fh_json_put_key(w, "progress");
         fh_json_put_f64(w, e->progress);
     }
     if (e->loaded) {
-        put_number(w, "bytes", e->bytes);
-        put_number(w, "context", e->n_context);
-        put_number(w, "users", e->users);
-        put_number(w, "expires_unix_ms", e->expires_unix_ms);
-        put_number(w, "running", e->load.running);
-        put_number(w, "waiting", e->load.waiting);
-        put_number(w, "requests", e->load.requests);
-        put_number(w, "prompt_tokens", e->load.prompt_tokens);
-        put_number(w, "cached_tokens", e->load.cached_tokens);
-        put_number(w, "new_tokens", e->load.new_tokens);
+        fh_put_u64(w, "bytes", e->bytes);
+        fh_put_u64(w, "context", e->n_context);
+        fh_put_u64(w, "users", e->users);
+        fh_put_u64(w, "expires_unix_ms", e->expires_unix_ms);
+        fh_put_u64(w, "running", e->load.running);
+        fh_put_u64(w, "waiting", e->load.waiting);
+        fh_put_u64(w, "requests", e->load.requests);
+        fh_put_u64(w, "prompt_tokens", e->load.prompt_tokens);
+        fh_put_u64(w, "cached_tokens", e->load.cached_tokens);
+        fh_put_u64(w, "new_tokens", e->load.new_tokens);
     }
     fh_json_put_end(w);
 }
@@ -117,16 +104,16 @@ static void put_model(fh_json_writer *w, const fh_fleet_entry *e) {
 static void put_sandbox(fh_json_writer *w, const fh_sandbox_state *s) {
     fh_json_put_key(w, "sandbox");
     fh_json_put_object(w);
-    put_truth(w, "on", s->entered);
-    put_truth(w, "no_new_privileges", s->no_new_privs);
-    put_truth(w, "files", s->files);
-    put_truth(w, "network", s->network);
-    put_truth(w, "calls", s->calls);
-    put_number(w, "landlock_abi", (uint64_t)s->landlock_abi);
-    put_number(w, "tried", s->tried);
-    put_number(w, "refused", s->refused);
-    put_text(w, "missing", s->missing);
-    put_text(w, "outgoing_connections", s->calls ? "none possible" : "not prevented by the kernel");
+    fh_put_bool(w, "on", s->entered);
+    fh_put_bool(w, "no_new_privileges", s->no_new_privs);
+    fh_put_bool(w, "files", s->files);
+    fh_put_bool(w, "network", s->network);
+    fh_put_bool(w, "calls", s->calls);
+    fh_put_u64(w, "landlock_abi", (uint64_t)s->landlock_abi);
+    fh_put_u64(w, "tried", s->tried);
+    fh_put_u64(w, "refused", s->refused);
+    fh_put_z(w, "missing", s->missing);
+    fh_put_z(w, "outgoing_connections", s->calls ? "none possible" : "not prevented by the kernel");
     fh_json_put_end(w);
 }
 
@@ -136,9 +123,9 @@ static void put_listens(fh_json_writer *w, const fh_app *a) {
     fh_json_put_array(w);
     for (size_t i = 0; i < a->n_listen; i++) {
         fh_json_put_object(w);
-        put_text(w, "for", tags[a->listens[i].tag]);
-        put_text(w, "host", a->listens[i].host);
-        put_number(w, "port", a->listens[i].port);
+        fh_put_z(w, "for", tags[a->listens[i].tag]);
+        fh_put_z(w, "host", a->listens[i].host);
+        fh_put_u64(w, "port", a->listens[i].port);
         fh_json_put_end(w);
     }
     fh_json_put_end(w);
@@ -150,19 +137,19 @@ void fh_core_write_status(fh_app *a, fh_buf *out) {
     fh_json_writer w;
     fh_json_writer_init(&w, out, true);
     fh_json_put_object(&w);
-    put_text(&w, "version", FH_VERSION);
-    put_number(&w, "pid", (uint64_t)getpid());
-    put_number(&w, "started_unix_ms", a->started_ms);
-    put_truth(&w, "draining", a->draining);
-    put_truth(&w, "deterministic", a->deterministic);
-    put_truth(&w, "tls", a->tls);
-    put_truth(&w, "keys_needed", fh_app_needs_key(a));
+    fh_put_z(&w, "version", FH_VERSION);
+    fh_put_u64(&w, "pid", (uint64_t)getpid());
+    fh_put_u64(&w, "started_unix_ms", a->started_ms);
+    fh_put_bool(&w, "draining", a->draining);
+    fh_put_bool(&w, "deterministic", a->deterministic);
+    fh_put_bool(&w, "tls", a->tls);
+    fh_put_bool(&w, "keys_needed", fh_app_needs_key(a));
     put_listens(&w, a);
-    put_number(&w, "connections", st.connections);
-    put_number(&w, "requests", st.requests);
-    put_number(&w, "under_way", fh_http_n_exchange(a->http));
-    put_number(&w, "model_bytes", fh_fleet_bytes(a->fleet));
-    put_number(&w, "audit_failures", a->audit ? fh_audit_failures(a->audit) : 0);
+    fh_put_u64(&w, "connections", st.connections);
+    fh_put_u64(&w, "requests", st.requests);
+    fh_put_u64(&w, "under_way", fh_http_n_exchange(a->http));
+    fh_put_u64(&w, "model_bytes", fh_fleet_bytes(a->fleet));
+    fh_put_u64(&w, "audit_failures", a->audit ? fh_audit_failures(a->audit) : 0);
     put_sandbox(&w, &a->sandbox);
     fh_json_put_key(&w, "models");
     fh_json_put_array(&w);

@@ -13,7 +13,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
-#include "base/json.h"
+#include "base/json_member.h"
 #include "base/num.h"
 
 #define MOST_FILE ((size_t)16 << 20)
@@ -158,19 +158,14 @@ static void put_member(fh_json_writer *w, const char *key, uint64_t v) {
     fh_json_put_u64(w, v);
 }
 
-static void put_text(fh_json_writer *w, const char *key, const char *v) {
-    fh_json_put_key(w, key);
-    fh_json_put_z(w, v);
-}
-
 static void put_key(fh_json_writer *w, const fh_key *k) {
     char scopes[64];
     fh_key_print_scopes(k->scopes, scopes, sizeof scopes);
     fh_json_put_object(w);
-    put_text(w, "id", k->id);
-    put_text(w, "name", k->name);
-    put_text(w, "sha256", k->hash);
-    put_text(w, "scopes", scopes);
+    fh_put_z(w, "id", k->id);
+    fh_put_z(w, "name", k->name);
+    fh_put_z(w, "sha256", k->hash);
+    fh_put_z(w, "scopes", scopes);
     put_member(w, "created_ms", k->created_ms);
     put_member(w, "expires_ms", k->expires_ms);
     put_member(w, "revoked_ms", k->revoked_ms);
@@ -178,7 +173,7 @@ static void put_key(fh_json_writer *w, const fh_key *k) {
     put_member(w, "tokens_per_minute", k->limits.tokens_per_minute);
     put_member(w, "concurrent", k->limits.concurrent);
     put_member(w, "budget", k->limits.budget);
-    if (k->limits.period) put_text(w, "budget_per", period_names[k->limits.period]);
+    if (k->limits.period) fh_put_z(w, "budget_per", period_names[k->limits.period]);
     if (k->limits.priority) {
         fh_json_put_key(w, "priority");
         fh_json_put_i64(w, k->limits.priority);
