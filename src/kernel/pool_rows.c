@@ -10,6 +10,10 @@ void fh_pool_add_row(double *sum, const float *row, size_t n) {
     for (size_t i = 0; i < n; i++) sum[i] += (double)row[i];
 }
 
+void fh_pool_add_squares(double *sum, const float *row, size_t n) {
+    for (size_t i = 0; i < n; i++) sum[i] += (double)row[i] * (double)row[i];
+}
+
 void fh_pool_mean(const double *sum, uint64_t n_row, float *out, size_t n) {
     for (size_t i = 0; i < n; i++) out[i] = (float)(sum[i] / (double)n_row);
 }

@@ -9,6 +9,8 @@
 
 /* sum += row, both [n] */
 void fh_pool_add_row(double *sum, const float *row, size_t n);
+/* sum += row * row, both [n]; the product is exact */
+void fh_pool_add_squares(double *sum, const float *row, size_t n);
 /* out = sum / n_row, rounded once; n_row > 0 */
 void fh_pool_mean(const double *sum, uint64_t n_row, float *out, size_t n);
 /* v / max(|v|, 1e-12) */
