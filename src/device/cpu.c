@@ -390,6 +390,11 @@ const float *fh_exec_export(const fh_exec *x, fh_export what) {
     return fh_exec_value(x, v);
 }
 
+void fh_exec_watch(fh_exec *x, fh_exec_watch_fn *fn, void *ctx) {
+    x->watch = fn;
+    x->watch_ctx = ctx;
+}
+
 void fh_exec_profile(fh_exec *x, bool on) {
     x->profile = on;
     memset(x->ns, 0, x->plan->n_op * sizeof *x->ns);

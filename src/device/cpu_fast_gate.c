@@ -118,6 +118,8 @@ void fh_cpu_fast_gate_up(fh_exec *x, const fh_op *o, fh_cpu_worker *w) {
         one_by_one(x, o, w);
         return;
     }
+    fh_cpu_product_show(x, &q.gate, w);
+    fh_cpu_product_show(x, &q.up, w);
     fh_cpu_fast_need_form(x, &q.gate, form, w);
     fh_cpu_product_share(x, &q.gate, FH_PRODUCT_PANEL, run_rows, w);
 }

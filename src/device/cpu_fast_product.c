@@ -182,6 +182,7 @@ static void run_rows(fh_exec *x, const fh_cpu_product *p, uint32_t mat, uint64_t
 static void run(fh_exec *x, const fh_op *o, const fh_op *sum, fh_cpu_worker *w) {
     fh_cpu_product p;
     if (!fh_cpu_product_begin(x, o, &p, w)) return;
+    fh_cpu_product_show(x, &p, w);
     p.sum = sum;
     fh_cpu_fast_need_form(x, &p, fh_cpu_fast_form_of(x, &p), w);
     fh_cpu_product_share(x, &p, FH_PRODUCT_PANEL, run_rows, w);

@@ -86,6 +86,8 @@ struct fh_exec {
     uint32_t export_op[FH_EXPORT_COUNT], state_op; /* ops that are needed: a count */
     bool profile;
     uint64_t *ns;
+    fh_exec_watch_fn *watch; /* or NULL */
+    void *watch_ctx;
 
     /* the step */
     const fh_batch *batch;

@@ -339,6 +339,18 @@ static void pack(fh_exec *x, const fh_cpu_product *p, fh_cpu_worker *w) {
     fh_pool_barrier(x->pool);
 }
 
+void fh_cpu_product_show_inputs(const fh_exec *x, const fh_cpu_product *p, const fh_cpu_worker *w) {
+    const uint32_t op = (uint32_t)(p->o - x->plan->op);
+    uint64_t from, to;
+    fh_cpu_share(w, p->m->in, &from, &to);
+    if (from == to) return;
+    for (uint32_t m = 0; m < p->m->n_mat; m++) {
+        const uint64_t n = fh_cpu_product_items(p, m);
+        for (uint64_t i = 0; i < n; i++)
+            x->watch(x->watch_ctx, op, m, fh_cpu_product_x(x, p, fh_cpu_product_item(p, m, i), m), from, to);
+    }
+}
+
 bool fh_cpu_product_begin(fh_exec *x, const fh_op *o, fh_cpu_product *out, fh_cpu_worker *w) {
     fh_cpu_product p = {.o = o, .m = &x->plan->matrix[o->matrix], .in = o->in[0], .out = o->out[0], .per_input = 1};
     p.n_item = fh_cpu_rows(x, &p.out);
@@ -364,6 +376,7 @@ bool fh_cpu_product_begin(fh_exec *x, const fh_op *o, fh_cpu_product *out, fh_cp
 void fh_cpu_run_product(fh_exec *x, const fh_op *o, fh_cpu_worker *w) {
     fh_cpu_product p;
     if (!fh_cpu_product_begin(x, o, &p, w)) return;
+    fh_cpu_product_show(x, &p, w);
     fh_cpu_product_share(x, &p, p.m->transposed ? FH_CPU_COLUMNS : BLOCK, run_matrix, w);
     fh_cpu_product_adapters(x, &p, w);
 }

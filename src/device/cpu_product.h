@@ -41,6 +41,13 @@ static inline bool fh_cpu_product_packs(const fh_op *o, bool exact) {
     if (o->kind == FH_OP_MATMUL_HEADS) return false;
     return !fh_view_is_dense(o->in[0]) || (exact && o->kind == FH_OP_MATMUL && o->u.matmul.turn != 0);
 }
+
+/* To who looks (fh_exec_watch_fn): each worker has columns of all rows. Once a product, when its inputs are whole. */
+void fh_cpu_product_show_inputs(const fh_exec *x, const fh_cpu_product *p, const fh_cpu_worker *w);
+static inline void fh_cpu_product_show(const fh_exec *x, const fh_cpu_product *p, const fh_cpu_worker *w) {
+    if (x->watch != NULL) fh_cpu_product_show_inputs(x, p, w);
+}
+
 /* Where element r of a result lies behind its item's first. */
 static inline size_t fh_cpu_product_column(const fh_cpu_product *p, uint64_t r) {
     if (p->heads || p->out.heads == 1) return (size_t)r;

@@ -35,6 +35,13 @@ fh_product_form fh_cpu_form_wanted(const fh_product *q, uint64_t n, bool careful
  * batch must keep to the ceilings (else FH_ERR_USAGE) and token ids to the vocabulary (FH_ERR_USAGE, naming it). */
 FH_MUST_USE fh_status fh_exec_run(fh_exec *x, const fh_batch *batch, unsigned want, fh_err *err);
 
+/* Looks at what products are given. All workers call it at once, each with its own columns [from, to) of every row, and
+ * the rows of a matrix in order: who sums by column needs no lock, and the sum does not depend on the number of
+ * workers. op: of the plan; mat: the expert or head. Row `row` is gone after the call. */
+typedef void fh_exec_watch_fn(void *ctx, uint32_t op, uint32_t mat, const float *row, uint64_t from, uint64_t to);
+/* Until the next call; fn NULL: nobody looks, which costs a comparison per product. Between steps only. */
+void fh_exec_watch(fh_exec *x, fh_exec_watch_fn *fn, void *ctx);
+
 /* After a step: rows of a value. Valid until the next step; a value whose memory was given away is NULL. */
 const float *fh_exec_value(const fh_exec *x, uint32_t value);
 const float *fh_exec_export(const fh_exec *x, fh_export what);
