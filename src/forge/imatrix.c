@@ -106,6 +106,16 @@ static bool is_sound(const float *v, uint64_t n) {
     return true;
 }
 
+/* One count was all matrices': now each has its own. */
+static fh_status spread_count(fh_imatrix *m, fh_imatrix_entry *e, uint64_t n_mat, fh_err *err) {
+    float *count = fh_arena_alloc(&m->arena, (size_t)n_mat, sizeof *count);
+    if (!count) return fh_arena_fail(&m->arena, err);
+    for (uint64_t i = 0; i < n_mat; i++) count[i] = e->count[0];
+    e->count = count;
+    e->n_mat = n_mat;
+    return FH_OK;
+}
+
 fh_status fh_imatrix_add(fh_imatrix *m, fh_str name, uint64_t n_value, uint64_t n_mat, const float *sum,
                          const float *count, fh_err *err) {
     bool found;
@@ -118,12 +128,15 @@ fh_status fh_imatrix_add(fh_imatrix *m, fh_str name, uint64_t n_value, uint64_t 
     const size_t at = place_of(m, name, &found);
     if (!found) FH_TRY(insert(m, at, name, n_value, n_mat, err));
     fh_imatrix_entry *e = &m->entry[at];
-    if (e->n_value != n_value || e->n_mat != n_mat)
-        return fh_fail(err, FH_ERR_FORMAT, "importance of '%.*s': %llu values, and %llu elsewhere", FH_STR_ARG(name),
-                       (unsigned long long)n_value, (unsigned long long)e->n_value);
+    if (e->n_value != n_value || (e->n_mat != n_mat && e->n_mat != 1 && n_mat != 1))
+        return fh_fail(err, FH_ERR_FORMAT,
+                       "importance of '%.*s': %llu values for %llu matrices, and %llu for %llu elsewhere",
+                       FH_STR_ARG(name), (unsigned long long)n_value, (unsigned long long)n_mat,
+                       (unsigned long long)e->n_value, (unsigned long long)e->n_mat);
+    if (e->n_mat < n_mat) FH_TRY(spread_count(m, e, n_mat, err));
     for (uint64_t i = 0; i < n_value; i++) e->sum[i] += sum[i];
-    for (uint64_t i = 0; i < n_mat; i++) e->count[i] += count[i];
-    if (!is_sound(e->sum, n_value) || !is_sound(e->count, n_mat))
+    for (uint64_t i = 0; i < e->n_mat; i++) e->count[i] += count[n_mat > 1 ? i : 0];
+    if (!is_sound(e->sum, n_value) || !is_sound(e->count, e->n_mat))
         return fh_fail(err, FH_ERR_LIMIT, "importance of '%.*s': the sum does not fit", FH_STR_ARG(name));
     return FH_OK;
 }
@@ -142,16 +155,25 @@ fh_status fh_imatrix_add_dataset(fh_imatrix *m, fh_str name, fh_err *err) {
     return FH_OK;
 }
 
+/* Of the older form: means times calls; a call is taken for a chunk of inputs. */
+static fh_status add_legacy(fh_imatrix *m, const fh_imatrix_entry *e, float chunk, fh_err *err) {
+    float *sum = fh_alloc((size_t)e->n_value, sizeof *sum);
+    const float count = e->count[0] * chunk;
+    if (!sum) return fh_fail_memory(err, (size_t)e->n_value * sizeof *sum);
+    for (uint64_t i = 0; i < e->n_value; i++) sum[i] = e->sum[i] * chunk;
+    const fh_status st = fh_imatrix_add(m, e->name, e->n_value, e->n_mat, sum, &count, err);
+    fh_free(sum);
+    return st;
+}
+
 fh_status fh_imatrix_merge(fh_imatrix *m, const fh_imatrix *from, fh_err *err) {
-    if (m->n_entry > 0 && m->legacy != from->legacy)
-        return fh_fail(err, FH_ERR_UNSUPPORTED,
-                       "an importance matrix of the older form cannot be added to one of the "
-                       "newer: it does not say how many inputs it saw");
+    FH_REQUIRE(!m->legacy);
     if (m->chunk_size == 0) m->chunk_size = from->chunk_size;
-    m->legacy = from->legacy;
+    if (m->chunk_size == 0) m->chunk_size = FH_IMATRIX_CHUNK;
     for (size_t i = 0; i < from->n_entry; i++) {
         const fh_imatrix_entry *e = &from->entry[i];
-        FH_TRY(fh_imatrix_add(m, e->name, e->n_value, e->n_mat, e->sum, e->count, err));
+        if (from->legacy) FH_TRY(add_legacy(m, e, (float)m->chunk_size, err));
+        else FH_TRY(fh_imatrix_add(m, e->name, e->n_value, e->n_mat, e->sum, e->count, err));
     }
     for (size_t i = 0; i < from->n_dataset; i++) FH_TRY(fh_imatrix_add_dataset(m, from->dataset[i], err));
     m->n_chunk += from->n_chunk;

@@ -9,6 +9,8 @@
 
 #include "base/file.h"
 
+#define FH_IMATRIX_CHUNK 512u /* tokens, where nobody says */
+
 typedef struct fh_imatrix_entry {
     fh_str name;        /* of the weight */
     uint64_t n_value;   /* n_mat * columns; the older form cannot tell them apart and has n_mat 1 */
@@ -31,12 +33,14 @@ uint32_t fh_imatrix_n_chunk(const fh_imatrix *m), fh_imatrix_chunk_size(const fh
 size_t fh_imatrix_n_dataset(const fh_imatrix *m);
 fh_str fh_imatrix_dataset(const fh_imatrix *m, size_t i);
 
-/* Sums and counts of one weight, added to what is there; shapes must agree. */
+/* Sums and counts of one weight, added to what is there. Shapes must agree, but for the number of matrices where one
+ * side has one count for all of them: it then counts for each. */
 FH_MUST_USE fh_status fh_imatrix_add(fh_imatrix *m, fh_str name, uint64_t n_value, uint64_t n_mat, const float *sum,
                                      const float *count, fh_err *err);
 FH_MUST_USE fh_status fh_imatrix_add_dataset(fh_imatrix *m, fh_str name, fh_err *err);
 void fh_imatrix_add_chunks(fh_imatrix *m, uint32_t n);
-/* Everything of another one. */
+/* Everything of another one. One of the older form does not say how many inputs it saw: its calls count for chunks of
+ * m's chunk size (or 512). m itself is of the newer form: made by fh_imatrix_new. */
 FH_MUST_USE fh_status fh_imatrix_merge(fh_imatrix *m, const fh_imatrix *from, fh_err *err);
 /* Keeps (or drops) the entries whose name contains one of the parts. */
 void fh_imatrix_filter(fh_imatrix *m, const char *const *part, size_t n, bool keep);

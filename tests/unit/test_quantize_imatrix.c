@@ -4,7 +4,7 @@
 #include <unistd.h>
 
 #include "base/num.h"
-#include "forge/imatrix.h"
+#include "forge/imatrix_stats.h"
 #include "test.h"
 
 static const char *path_of(const char *name) {
@@ -82,7 +82,7 @@ TEST(quantize_imatrix, bytes_of_the_older_form) {
 
 TEST(quantize_imatrix, merging) {
     fh_err err = {0};
-    fh_imatrix *m = small(), *other = small(), *old;
+    fh_imatrix *m = small(), *other = small();
     float w[3];
     CHECK_OK(fh_imatrix_merge(m, other, &err), err);
     const fh_imatrix_entry *e = fh_imatrix_find(m, FH_STR("a.weight"));
@@ -92,12 +92,69 @@ TEST(quantize_imatrix, merging) {
     CHECK_U64(fh_imatrix_n_chunk(m), 14);
     CHECK_U64(fh_imatrix_n_dataset(m), 2);
     CHECK_STATUS(fh_imatrix_add(m, FH_STR("a.weight"), 2, 1, sums, counts, &err), FH_ERR_FORMAT);
-    CHECK_OK(fh_imatrix_write_dat(m, path_of("m.dat"), &err), err);
-    CHECK_OK(fh_imatrix_open(&old, path_of("m.dat"), &err), err);
-    CHECK_STATUS(fh_imatrix_merge(m, old, &err), FH_ERR_UNSUPPORTED);
     fh_imatrix_free(m);
     fh_imatrix_free(other);
+}
+
+/* One of the older form counts calls, taken for chunks; its one count speaks for all experts, and stays so until the
+ * other side has more. */
+TEST(quantize_imatrix, merging_the_older_form) {
+    fh_err err = {0};
+    fh_imatrix *m = small(), *old, *both;
+    float w[6];
+    CHECK_OK(fh_imatrix_write_dat(m, path_of("m.dat"), &err), err);
+    CHECK_OK(fh_imatrix_open(&old, path_of("m.dat"), &err), err);
+    CHECK_OK(fh_imatrix_new(&both, 0, &err), err);
+    CHECK_OK(fh_imatrix_merge(both, old, &err), err);
+    CHECK(!fh_imatrix_is_legacy(both) && fh_imatrix_chunk_size(both) == FH_IMATRIX_CHUNK);
+    const fh_imatrix_entry *e = fh_imatrix_find(both, FH_STR("blk.0.ffn_up_exps.weight"));
+    CHECK(e && e->n_mat == 1 && e->count[0] == 512 && e->sum[0] == 512 && e->sum[5] == 512);
+    CHECK_OK(fh_imatrix_merge(both, m, &err), err); /* 2 inputs of the first expert, none of the second */
+    e = fh_imatrix_find(both, FH_STR("blk.0.ffn_up_exps.weight"));
+    CHECK(e->n_mat == 2 && e->count[0] == 514 && e->count[1] == 512 && e->sum[1] == 1024 + 4);
+    fh_imatrix_weights(both, e, w);
+    CHECK(w[5] == (512.0f + 5) / 512);
+    CHECK_OK(fh_imatrix_merge(both, old, &err), err); /* and the one count for both again */
+    CHECK(e->n_mat == 2 && e->count[0] == 1026 && e->count[1] == 1024);
+    CHECK_U64(fh_imatrix_n_chunk(both), 21);
+    fh_imatrix_free(both);
     fh_imatrix_free(old);
+    fh_imatrix_free(m);
+}
+
+static void add_entry(fh_imatrix *m, const char *name, const float *sum, uint64_t n) {
+    const float count = 2;
+    fh_err err = {0};
+    CHECK_OK(fh_imatrix_add(m, fh_str_of(name), n, 1, sum, &count, &err), err);
+}
+
+static bool near(double a, double b) { return fabs(a - b) <= 1e-12 * (1 + fabs(b)); }
+
+TEST(quantize_imatrix, statistics) {
+    const float first[4] = {2, 2, 2, 2}, second[4] = {8, 0, 0, 0}, none = 0;
+    fh_err err = {0};
+    fh_imatrix *m;
+    fh_imatrix_stats *s;
+    fh_imatrix_layer_stats l;
+    size_t n;
+    CHECK_OK(fh_imatrix_new(&m, 512, &err), err);
+    add_entry(m, "blk.0.attn_q.weight", first, 4);
+    add_entry(m, "blk.1.attn_q.weight", second, 4);
+    add_entry(m, "output.weight", first, 1);
+    CHECK_OK(fh_imatrix_add(m, FH_STR("blk.1.unseen.weight"), 4, 1, first, &none, &err), err);
+    CHECK_OK(fh_imatrix_stats_of(m, &s, &n, &err), err);
+    CHECK(n == 3 && s[0].layer == 0 && s[1].layer == 1 && s[2].layer == -1); /* equal sums: the lower layer first */
+    CHECK_STR(s[1].tensor, "attn_q");
+    CHECK_STR(s[2].tensor, "output");
+    CHECK(near(s[0].sum, 4) && near(s[0].mean, 1) && near(s[0].deviation, 0) && near(s[0].active, 1));
+    CHECK(near(s[0].entropy, 2) && near(s[0].even, 1) && s[0].outliers == 0 && s[0].likeness == 0);
+    CHECK(near(s[1].sum, 4) && s[1].min == 0 && s[1].max == 4 && near(s[1].deviation, sqrt(3)));
+    CHECK(near(s[1].active, 0.25) && near(s[1].entropy, 0) && near(s[1].outliers, 0.25) && near(s[1].likeness, 0.5));
+    CHECK(fh_imatrix_stats_next_layer(s, n, -1, &l) && l.layer == 0 && near(l.sum, 4));
+    CHECK(fh_imatrix_stats_next_layer(s, n, 0, &l) && l.layer == 1 && near(l.likeness, 0.5));
+    CHECK(!fh_imatrix_stats_next_layer(s, n, 1, &l));
+    fh_free(s);
+    fh_imatrix_free(m);
 }
 
 TEST(quantize_imatrix, filter) {
