@@ -259,6 +259,7 @@ static void compose(fh_buf *out, const fh_cli *cli, const show_options *o, const
         if (o->license || o->templ) return;
         text_head(out, f, b, at);
         text_shares(out, f);
+        fh_show_quality_text(out, b);
         if (o->metadata) fh_show_metadata_text(out, b);
         if (o->tensors || o->digests) text_tensors(out, b, scans);
         return;
@@ -272,6 +273,7 @@ static void compose(fh_buf *out, const fh_cli *cli, const show_options *o, const
         json_head(&w, f, b, at);
         if (o->templ) put_text(&w, "template", f->template_text);
         json_shares(&w, f);
+        fh_show_quality_json(&w, b);
         if (o->metadata) fh_show_metadata_json(&w, b);
         if (o->tensors) json_tensors(&w, b, scans);
         fh_json_put_end(&w);

@@ -115,7 +115,7 @@ fh_status fh_opened_start(fh_opened *x, const fh_model_options *o, uint32_t rows
     FH_TRY(fh_model_options_engine(&e, o, err));
     e.rows = rows;
     e.keep_values = keep;
-    e.no_prefix_cache = keep; /* what is looked at is computed in one go */
+    e.no_prefix_cache = keep || o->no_prefix_cache; /* what is looked at is computed in one go */
     if (o->adapters.n) FH_TRY(open_adapters(x, &o->adapters, err));
     FH_TRY(fh_engine_new(&x->engine, x->model, &e, err));
     x->load_ns += fh_clock_ns() - start;

@@ -13,8 +13,8 @@
 typedef struct fh_model_options {
     uint64_t threads, ctx, page, batch;
     const char *kv_type, *cpu_level;
-    bool exact;
-    fh_cli_list adapters; /* DIR[:scale] */
+    bool exact, no_prefix_cache; /* the latter is the command's to set: its sessions have nothing in common */
+    fh_cli_list adapters;        /* DIR[:scale] */
 } fh_model_options;
 
 /* Rows for a command's table; o is an fh_model_options. */
