@@ -27,6 +27,7 @@ suite python3 tests/e2e/test_commands.py "$binary" tests/golden
 suite python3 tests/e2e/test_run.py "$binary" tests/golden
 suite python3 tests/e2e/test_bench.py "$binary" tests/golden
 suite python3 tests/e2e/test_quantize_resume.py "$binary"
+suite python3 tests/e2e/test_perplexity.py "$binary" tests/golden
 if [ -n "$golden" ]; then
     suite python3 tests/e2e/test_digests.py "$binary" "$golden"
     suite python3 tests/e2e/test_show.py "$binary" "$golden"

@@ -6,16 +6,21 @@ one and all after it. For every kind and command: each of the calls that an undi
 itself with exit code 0, 1 or 2, one line of message when it failed, no sanitizer report and no leak.
 Closing line: N passed, N failed, N skipped.
 """
+
 import concurrent.futures
 import os
 import pathlib
 import subprocess
 import sys
+import tempfile
 
 BIN = sys.argv[1]
 DATA = pathlib.Path(sys.argv[2] if len(sys.argv) > 2 else "tests/golden")
 KINDS = ["alloc", "open", "read", "mmap"]
 ORDER = ["alloc", "read", "write", "fsync", "mmap", "rename", "open"]  # of the line "fault calls:"
+TMP = tempfile.TemporaryDirectory()
+SPLIT = DATA / "gguf/llama-sharded-00001-of-00003.gguf"
+TEXT = ["-f", "tests/golden/README.md", "-c", "16", "--chunks", "2", "--threads", "2"]
 COMMANDS = [
     ["show", str(DATA / "gguf/llama-sharded-00001-of-00003.gguf"), "--tensors", "--metadata"],
     ["show", str(DATA / "checkpoints/gptq-4bit-actorder"), "--json", "--tensors", "--metadata"],
@@ -28,12 +33,20 @@ COMMANDS = [
     ["logits", str(DATA / "types/Q4_K_M.gguf"), "--tokens", "1 2 3"],
     ["logits", str(DATA / "models/qwen35-moe"), "--tokens", "1 2 3"],
     ["logits", str(DATA / "models/t5"), "--exact", "--tokens", "1 2 3", "--decoder-tokens", "0 1"],
+    # a text: scored, watched, its numbers written
+    ["perplexity", str(SPLIT), *TEXT],
+    ["imatrix", str(SPLIT), *TEXT, "--no-ppl", "--force", "-o", TMP.name + "/m.gguf"],
+    ["imatrix", "--in-file", "tests/fuzz/corpus/imatrix/dat", "--force", "-o", TMP.name + "/merged.gguf"],
+    ["imatrix", "--in-file", "tests/fuzz/corpus/imatrix/gguf", "--show-statistics"],
 ]
 
 
 def run(command, fault):
-    env = {**os.environ, "FREEHOLD_FAULT": fault,
-           "ASAN_OPTIONS": "detect_leaks=1:exitcode=77:allocator_may_return_null=1"}
+    env = {
+        **os.environ,
+        "FREEHOLD_FAULT": fault,
+        "ASAN_OPTIONS": "detect_leaks=1:exitcode=77:allocator_may_return_null=1",
+    }
     p = subprocess.run([BIN, *command], capture_output=True, env=env, timeout=120)
     return p.returncode, p.stderr.decode(errors="replace")
 
