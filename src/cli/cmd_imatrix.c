@@ -8,6 +8,7 @@
 #include "cli/chunk_input.h"
 #include "forge/imatrix_collect.h"
 #include "forge/imatrix_stats.h"
+#include "library/model_text.h"
 
 #define MAX_OUTPUT ((size_t)1 << 28)
 
@@ -114,7 +115,7 @@ static fh_status passed(void *ctx, uint32_t n, fh_err *err) { return chunk_done(
 
 static fh_status run_text(imatrix_run *r, fh_err *err) {
     const imatrix_options *o = r->o;
-    const bool logits = fh_opened_result(&r->x) == FH_EXPORT_LOGITS, score = logits && !o->no_ppl;
+    const bool logits = fh_model_purpose(r->x.model) == FH_EXPORT_LOGITS, score = logits && !o->no_ppl;
     fh_status st;
     if (!logits && o->head)
         return fh_fail(err, FH_ERR_UNSUPPORTED, "--process-output: '%.200s' has no output to process", r->x.at.name);

@@ -7,6 +7,7 @@
 #include "base/num.h"
 #include "cli/chunk_input.h"
 #include "evaluate/perplexity_store.h"
+#include "library/model_text.h"
 
 #define MAX_OUTPUT ((size_t)1 << 26)
 
@@ -214,7 +215,7 @@ static fh_status measure(perplexity_run *r, perplexity_options *o, const char *m
     FH_TRY(fh_chunk_options_settle(&o->model, &o->in, err));
     FH_TRY(fh_opened_load(&r->x, r->cli, model, &o->model, err));
     FH_TRY(check_store(r, err));
-    if (fh_opened_result(&r->x) != FH_EXPORT_LOGITS || fh_model_plan(r->x.model, FH_PLAN_ENCODE))
+    if (fh_model_purpose(r->x.model) != FH_EXPORT_LOGITS || fh_model_plan(r->x.model, FH_PLAN_ENCODE))
         return fh_fail(err, FH_ERR_UNSUPPORTED, "'%.200s' does not foretell a text from its beginning", r->x.at.name);
     FH_TRY(fh_chunk_input_read(&r->chunks, &o->in, r->cli, model, &o->model, base, err));
     FH_TRY(fh_chunk_start(&r->x, &o->model, err));
