@@ -157,13 +157,15 @@ test-peers:
 	@python3 tests/golden/check.py $(BUILD)/freehold tokenizers templates --data $(GOLDEN) --peer-data $(BUILD)/peer
 	@python3 tests/e2e/test_license.py $(BUILD)/freehold $(BUILD)/peer
 	@python3 tests/e2e/schema_suite.py $(BUILD)/freehold --fetch $(BUILD)/peer/schema --schemas 300
+	@python3 tests/api/test_clients.py $(BUILD)/freehold $(GOLDEN) --fetch $(BUILD)/peer/clients
 
-# The server as its clients see it; and under load (minutes).
+# The server as its clients see it; and under load (minutes). The first two are part of `make test`.
 .PHONY: test-serve test-load
 test-serve:
 	@tools/need.sh build test
 	@$(MAKE) --no-print-directory $(BUILD)/freehold
 	@python3 tests/e2e/test_serve_core.py $(BUILD)/freehold
+	@python3 tests/api/test_api.py $(BUILD)/freehold tests/golden
 
 test-load:
 	@$(MAKE) --no-print-directory $(BUILD)/freehold

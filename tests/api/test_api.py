@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""tests/api/test_api.py BINARY GOLDEN - what goes over the wire, byte by byte where clients depend on it: sequences of
-events, shapes of errors, ceilings, headers, control tokens in messages, clients that leave. Python's own library only.
+"""tests/api/test_api.py BINARY GOLDEN [OPTION...] - what goes over the wire, byte by byte where clients depend on it: sequences of
+events, shapes of errors, ceilings, headers, control tokens in messages, clients that leave. Python's own library only. Options are the server's.
 
 Closing line: N passed, N failed, N skipped.
 """
@@ -544,7 +544,7 @@ def together(s):
 
 
 def main():
-    s = Server(sys.argv[1], sys.argv[2], "--deterministic")
+    s = Server(sys.argv[1], sys.argv[2], "--deterministic", *sys.argv[3:])
     for fn in (
         openai_stream,
         openai_whole,

@@ -1,18 +1,22 @@
 #!/usr/bin/env python3
-"""tests/api/test_clients.py BINARY GOLDEN - real clients against a running server: openai, anthropic, ollama,
-langchain-openai, litellm, as far as they are installed. What answers must hold is forced by grammars, so that contents
-can be checked on models of random weights.
+"""tests/api/test_clients.py BINARY GOLDEN [--fetch DIR] - real clients against a running server: openai, anthropic,
+ollama, langchain-openai, litellm, as far as they are installed; with --fetch those of the versions below, fetched once
+by pip from PyPI into DIR and left there. What answers must hold is forced by grammars, so that contents can be checked
+on models of random weights.
 
 Closing line: N passed, N failed, N skipped.
 """
 
 import json
 import os
+import subprocess
 import sys
+import tempfile
 
 from server import Count, Server
 
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # litellm would fetch it
+CLIENTS = ["openai==2.54.0", "anthropic==2.12.0", "ollama==0.6.3", "langchain-openai==1.7.3", "litellm==1.106.2"]
 count = Count()
 check = count.check
 SCHEMA = {
@@ -32,6 +36,18 @@ HELLO = [{"role": "user", "content": "Hello"}]
 def is_weather(text):
     v = json.loads(text) if isinstance(text, str) else text
     return v.get("city") in ("Paris", "Rome") and isinstance(v.get("warm"), bool) and len(v) == 2
+
+
+def fetch(folder):
+    """The clients into a folder named after their versions, which is there whole or not at all."""
+    os.makedirs(folder, exist_ok=True)
+    site = os.path.join(folder, "clients-" + "-".join(c.split("==")[1] for c in CLIENTS))
+    if not os.path.isdir(site):
+        with tempfile.TemporaryDirectory(dir=folder) as tmp:
+            pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", "install", "--target"]
+            subprocess.run(pip + [tmp + "/site"] + CLIENTS, check=True)
+            os.rename(tmp + "/site", site)
+    sys.path.insert(0, site)
 
 
 def client_of(name):
@@ -352,6 +368,8 @@ def test_litellm(s):
 
 
 def main():
+    if sys.argv[3:4] == ["--fetch"]:
+        fetch(sys.argv[4])
     s = Server(sys.argv[1], sys.argv[2])
     for fn in (test_openai, test_anthropic, test_ollama, test_langchain, test_litellm):
         count.run(fn.__name__, lambda: fn(s))
