@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""tests/api/test_api.py BINARY GOLDEN [OPTION...] - what goes over the wire, byte by byte where clients depend on it: sequences of
-events, shapes of errors, ceilings, headers, control tokens in messages, clients that leave. Python's own library only. Options are the server's.
+"""tests/api/test_api.py BINARY GOLDEN [OPTION...] - what goes over the wire, byte by byte where clients depend on it:
+sequences of events, shapes of errors, ceilings, headers, control tokens in messages, clients that leave. Python's own
+library only. Options are the server's.
 
 Closing line: N passed, N failed, N skipped.
 """
