@@ -235,6 +235,9 @@ static fh_status choices_grammar(fh_ask *a, fh_err *err) {
     return fh_grammar_from_choice(&a->grammar, list, n, err);
 }
 
+/* A call that is required leaves no room for an answer, and a format is about answers only. Both where calls are free:
+ * the reply is calls or an answer that holds to the format. Where a markup has channels the format begins with the
+ * answer's channel, and calls, in channels of their own, are free as they are without a format. */
 static fh_status make_grammar(fh_ask *a, fh_err *err) {
     const fh_grammar_options json = {.max_space = SPACE_MOST};
     bool calls = a->tools_doc && (a->tool_choice == FH_CALL_REQUIRED || a->tool_choice == FH_CALL_NAMED);
@@ -243,17 +246,19 @@ static fh_status make_grammar(fh_ask *a, fh_err *err) {
         return fh_fail(err, FH_ERR_USAGE, "a tool call is required, but there are no tools");
     if (a->tools_doc && !a->no_calls && !a->r->has_markup)
         return fh_fail(err, FH_ERR_USAGE, "'%s' has no chat template, so it can be offered no tools", a->r->name);
-    if (calls) {
+    bool either = a->format != FH_FORMAT_FREE && !a->no_calls && !a->r->markup.markup.head_open[0];
+    if (either && a->format != FH_FORMAT_JSON && a->format != FH_FORMAT_SCHEMA)
+        return fh_fail(err, FH_ERR_USAGE,
+                       "tools go together with a JSON format only; ask with tool_choice none or required");
+    if (calls || either) {
         const fh_call_rule rule = {.tools = fh_json_root(a->tools_doc),
                                    .choice = a->tool_choice,
                                    .name = a->tool_name,
-                                   .parallel = a->parallel};
+                                   .parallel = a->parallel,
+                                   .answer = a->format == FH_FORMAT_SCHEMA ? a->format_node : NULL,
+                                   .answer_object = a->format == FH_FORMAT_JSON};
         return fh_grammar_from_calls(&a->grammar, &a->r->markup.markup, &rule, &json, err);
     }
-    if (a->format != FH_FORMAT_FREE && !a->no_calls)
-        return fh_fail(err, FH_ERR_USAGE,
-                       "tools and a response format together: the answer could be neither held to "
-                       "the format nor left free; ask with tool_choice none or required");
     switch (a->format) {
     case FH_FORMAT_FREE: return FH_OK;
     case FH_FORMAT_JSON: return fh_grammar_from_json(&a->grammar, &json, err);

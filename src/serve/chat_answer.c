@@ -103,8 +103,10 @@ fh_status fh_ask_make_said(fh_ask *a, fh_err *err) {
         fh_ids_init(&s->tokens, FH_ASK_TEXT_MOST);
         s->gate = a->start == FH_START_TEXT || (a->start == FH_START_HEADER && calls);
         if (a->kind != FH_ASK_CHAT || !a->r->has_markup || a->no_template) continue;
-        const fh_reply_options opt = {
-            .tools = a->tools_doc ? fh_json_root(a->tools_doc) : NULL, .start = a->start, .no_calls = a->no_calls};
+        const fh_reply_options opt = {.tools = a->tools_doc ? fh_json_root(a->tools_doc) : NULL,
+                                      .start = a->start,
+                                      .no_calls = a->no_calls,
+                                      .one_piece = a->format != FH_FORMAT_FREE && !a->r->markup.markup.head_open[0]};
         FH_TRY(fh_reply_new(&s->reply, &a->r->markup.markup, &opt, on_reply, s, err));
     }
     return FH_OK;

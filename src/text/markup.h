@@ -81,6 +81,7 @@ typedef enum fh_piece_kind {
     FH_PIECE_LITERAL, /* text, as it stands */
     FH_PIECE_SPACE,   /* white space or none */
     FH_PIECE_SCHEMA,  /* a JSON value under schema; schema NULL: any object */
+    FH_PIECE_ANSWER,  /* the same, of the rule's answer; a schema may allow any kind of value */
     FH_PIECE_STRING,  /* text of a value under schema (NULL: any) that does not hold `text` */
     FH_PIECE_PYTHON,  /* a Python literal for schema */
     FH_PIECE_QUOTED,  /* a value under schema in %g notation, its strings in `text` */
@@ -105,8 +106,10 @@ typedef enum fh_call_choice { FH_CALL_AUTO, FH_CALL_NONE, FH_CALL_REQUIRED, FH_C
 typedef struct fh_call_rule {
     const fh_json_node *tools; /* array as in OpenAI's API: {type, function{name, parameters}}, or the inner objects */
     fh_call_choice choice;
-    fh_str name;   /* NAMED */
-    bool parallel; /* several calls */
+    fh_str name;                /* NAMED */
+    bool parallel;              /* several calls */
+    const fh_json_node *answer; /* AUTO: schema that the answer holds to where no tool is called; NULL: any text */
+    bool answer_object;         /* AUTO: likewise, any JSON object */
 } fh_call_rule;
 
 typedef struct fh_pieces {
@@ -116,7 +119,8 @@ typedef struct fh_pieces {
 } fh_pieces;
 
 /* The texts that a reply under these rules may be, in order, from the first section's opening to the last one's close.
- * AUTO: an answer before it and everything optional. Parameters stand in the order of the schema, required ones always.
+ * AUTO: an answer before it and everything optional, or, where the answer has a format, either calls or the answer.
+ * Parameters stand in the order of the schema, required ones always.
  * NONE and tools without names give FH_ERR_USAGE; a name that is not there FH_ERR_NOT_FOUND. */
 FH_MUST_USE fh_status fh_markup_pieces(fh_pieces *out, const fh_markup *m, const fh_call_rule *rule, fh_err *err);
 void fh_pieces_release(fh_pieces *p);

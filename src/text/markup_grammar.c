@@ -109,7 +109,7 @@ const fh_auto *fh_call_text(fh_call_maker *k, const fh_gstr *s, fh_str avoid, bo
 /* ---- tools ---- */
 /* The part whose schema holds this node; compiled when it is first met. */
 static uint32_t find_part(fh_call_maker *k, const fh_json_node *at) {
-    const fh_json_node *schema = NULL;
+    const fh_json_node *schema = at && at == k->rule->answer ? at : NULL;
     for (const fh_json_node *t = fh_json_first(k->rule->tools); at && t; t = fh_json_after(k->rule->tools, t)) {
         const fh_json_node *p = fh_json_get(fh_tool_function(t), "parameters");
         if (p && p <= at && at < p + p->span) schema = p;
@@ -130,7 +130,7 @@ static uint32_t find_part(fh_call_maker *k, const fh_json_node *at) {
     k->n_node += part->g->n_node + 1;
     k->n_arr += part->g->n_arr;
     k->n_obj += part->g->n_obj;
-    if (part->g->node[part->g->root].n_obj == 0)
+    if (part->g->node[part->g->root].n_obj == 0 && !(schema && schema == k->rule->answer))
         fh_call_maker_fail(k, FH_ERR_UNSUPPORTED, "a tool's parameters can be no object");
     return k->n_part++;
 }
@@ -171,6 +171,7 @@ static fh_frag value(fh_call_maker *k, const fh_piece *p) {
     uint32_t part = find_part(k, p->schema);
     uint32_t node = k->status == FH_OK && !fh_work_failed(&k->w) ? find_node(k, part, p->schema) : FH_NONE;
     if (node == FH_NONE) return no_way(k);
+    if (p->kind == FH_PIECE_ANSWER && p->schema) node = k->part[part].g->root;
     if (p->kind == FH_PIECE_STRING) {
         const fh_gnode *v = node < k->part[part].g->n_node ? &k->part[part].g->node[node] : NULL;
         const fh_gstr *s = v ? v->str : &any;

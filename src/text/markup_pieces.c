@@ -253,11 +253,18 @@ fh_status fh_markup_pieces(fh_pieces *out, const fh_markup *m, const fh_call_rul
     if (!fh_pattern_read(&k.call, m->call) || !fh_pattern_read(&k.param, m->param) || k.call.n == 0)
         return fh_fail(err, FH_ERR_UNSUPPORTED, "markup '%s' has no calls", m->name);
     fh_arena_init(&p.arena, (size_t)32 << 20);
-    if (rule->choice == FH_CALL_AUTO) {
+    bool held = rule->choice == FH_CALL_AUTO && (rule->answer || rule->answer_object);
+    if (held) {
+        mark(&k, FH_PIECE_ANY);
+    } else if (rule->choice == FH_CALL_AUTO) {
         put(&k, FH_PIECE_TEXT, opening(&k), NULL);
         mark(&k, FH_PIECE_MAYBE);
     }
     size_t n = put_section(&k, rule);
+    if (held) {
+        mark(&k, FH_PIECE_OR);
+        put(&k, FH_PIECE_ANSWER, (fh_str){NULL, 0}, rule->answer);
+    }
     if (rule->choice == FH_CALL_AUTO) mark(&k, FH_PIECE_CLOSE);
     if (k.status == FH_OK && n > 0) {
         *out = p;

@@ -217,6 +217,14 @@ static fh_status act_in_think(fh_reply *r, fh_tag_act act, size_t at, size_t end
     return FH_OK;
 }
 
+/* Has an answer of one piece begun, before any tag at `at`? Then the rest is part of it. */
+static bool is_one_piece(const fh_reply *r, size_t at) {
+    if (!r->opt.one_piece || r->mode != FH_AT_TEXT) return false;
+    for (size_t i = r->pos; !r->spoke && i < at; i++)
+        if (!fh_is_space((char)r->in.ptr[i])) return true;
+    return r->spoke;
+}
+
 static fh_status step_scan(fh_reply *r, fh_err *err) {
     bool think = r->mode == FH_AT_THINK;
     const fh_reply_tags *t = think ? &r->think_tags : &r->text_tags;
@@ -229,6 +237,10 @@ static fh_status step_scan(fh_reply *r, fh_err *err) {
         }
     }
     size_t hit, at = find_tag(r, t, &hit);
+    if (is_one_piece(r, at)) {
+        at = r->in.len - (r->over ? 0 : fh_reply_half(fh_reply_rest(r)));
+        hit = t->n;
+    }
     if (at > r->pos) r->fresh = false;
     size_t before = r->pos;
     FH_TRY(say_most(r, kind, at, err));

@@ -44,6 +44,7 @@ typedef struct fh_reply_options {
     const fh_json_node *tools; /* as in fh_call_rule; borrowed; NULL: every name is known, values are typed by looks */
     fh_markup_start start;
     bool no_calls;     /* markup of calls is answer */
+    bool one_piece;    /* an answer that has begun is answer to its end, whatever it spells: it has a format */
     size_t max_args;   /* bytes of one call's arguments; 0 = 4 MiB */
     uint32_t max_call; /* 0 = 128 */
 } fh_reply_options;

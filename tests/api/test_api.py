@@ -544,6 +544,43 @@ def together(s):
     check("sixteen at once", got == want, (got, want))
 
 
+def tools_and_format(s):
+    """Tools that may be called beside a format: every reply is a call that fits or an answer that fits."""
+    kinds = set()
+    for seed in range(8):
+        _, r = s.json(
+            "/v1/chat/completions",
+            {
+                "model": "tools",
+                "messages": HELLO,
+                "tools": [TOOL],
+                "response_format": {"type": "json_schema", "json_schema": {"name": "w", "schema": {"enum": [1, 22]}}},
+                "max_tokens": 400,
+                "seed": seed,
+                "temperature": 2,
+            },
+        )
+        m, why = r["choices"][0]["message"], r["choices"][0]["finish_reason"]
+        kinds.add(why)
+        if why == "tool_calls":
+            fits = not m["content"] and all(is_weather(c["function"]["arguments"]) for c in m["tool_calls"])
+        else:
+            fits = why == "length" or json.loads(m["content"]) in (1, 22) and not m.get("tool_calls")
+        check(f"tools beside a format, seed {seed}", fits, r)
+    check("tools beside a format end", kinds & {"tool_calls", "stop"}, kinds)
+    schema = {"type": "array", "uniqueItems": True}
+    status, r = s.json(
+        "/v1/chat/completions",
+        {
+            "model": "tools",
+            "messages": HELLO,
+            "tools": [TOOL],
+            "response_format": {"type": "json_schema", "json_schema": {"name": "w", "schema": schema}},
+        },
+    )
+    check("a schema that cannot be held is refused beside tools", status == 400 and "uniqueItems" in str(r), r)
+
+
 def main():
     s = Server(sys.argv[1], sys.argv[2], "--deterministic", *sys.argv[3:])
     for fn in (
@@ -556,6 +593,7 @@ def main():
         ollama,
         llama,
         control_tokens,
+        tools_and_format,
         together,
         leaving,
     ):

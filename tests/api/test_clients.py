@@ -16,7 +16,14 @@ import tempfile
 from server import Count, Server
 
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # litellm would fetch it
-CLIENTS = ["openai==2.54.0", "anthropic==2.12.0", "ollama==0.6.3", "langchain-openai==1.7.3", "litellm==1.106.2", "mcp==2.3.0"]
+CLIENTS = [
+    "openai==2.54.0",
+    "anthropic==2.12.0",
+    "ollama==0.6.3",
+    "langchain-openai==1.7.3",
+    "litellm==1.106.2",
+    "mcp==2.3.0",
+]
 count = Count()
 check = count.check
 SCHEMA = {

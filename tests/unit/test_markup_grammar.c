@@ -208,6 +208,53 @@ TEST(markup_grammar, text_or_calls) {
     fh_json_free(tools);
 }
 
+/* With a format for the answer: calls, or an answer that holds to it; never both, nothing else. */
+TEST(markup_grammar, calls_or_an_answer_with_a_format) {
+    fh_json *tools = NULL, *schema = NULL;
+    fh_err err = {0};
+    CHECK_OK(fh_json_parse(&tools, fh_str_of(tools_text), NULL, &err), err);
+    CHECK_OK(fh_json_parse(&schema, FH_STR("{\"enum\":[\"<tool_call>\",12,{\"a\":1}]}"), NULL, &err), err);
+    for (size_t i = 0; i < fh_markup_n_known(); i++) {
+        const fh_markup *m = fh_markup_known(i);
+        if (!has_calls(m)) continue;
+        fh_call_rule rule = {
+            .tools = fh_json_root(tools), .choice = FH_CALL_AUTO, .answer = fh_json_root(schema), .parallel = true};
+        fh_grammar *g = NULL;
+        CHECK_OK(fh_grammar_from_calls(&g, m, &rule, NULL, &err), err);
+        CHECK(takes(g, FH_STR("12")) && takes(g, FH_STR("\n\"<tool_call>\"")) && takes(g, FH_STR("{\"a\": 1}")));
+        CHECK(!takes(g, FH_STR("13")) && !takes(g, FH_STR("")) && !takes(g, FH_STR("Well")));
+        CHECK(!takes(g, FH_STR("{\"a\": 2}")) && !takes(g, FH_STR("{\"b\": 1}")) && !takes(g, FH_STR("12 13")));
+        check_call(m, g, (call_text){"look", "Ulm", "7", "C"}, true, "");
+        check_call(m, g, (call_text){"lock", "Ulm", "7", "C"}, false, "");
+        check_call(m, g, (call_text){"look", "Ulm", "7", "C"}, false, "Let me see. ");
+        check_call(m, g, (call_text){"look", "Ulm", "7", "C"}, false, "12");
+        fh_grammar_free(g);
+        rule.answer = NULL;
+        rule.answer_object = true;
+        CHECK_OK(fh_grammar_from_calls(&g, m, &rule, NULL, &err), err);
+        CHECK(takes(g, FH_STR("{\"b\": [1, {}]}")) && takes(g, FH_STR("{}")));
+        CHECK(!takes(g, FH_STR("12")) && !takes(g, FH_STR("[]")) && !takes(g, FH_STR("")));
+        check_call(m, g, (call_text){"look", "Ulm", "7", "C"}, true, "");
+        fh_grammar_free(g);
+    }
+    fh_json_free(schema);
+    fh_json_free(tools);
+}
+
+/* What a schema cannot say is refused here, too. */
+TEST(markup_grammar, a_format_beside_tools_is_never_weakened) {
+    fh_json *tools = NULL, *schema = NULL;
+    fh_grammar *g = NULL;
+    fh_err err = {0};
+    CHECK_OK(fh_json_parse(&tools, fh_str_of(tools_text), NULL, &err), err);
+    CHECK_OK(fh_json_parse(&schema, FH_STR("{\"type\":\"array\",\"uniqueItems\":true}"), NULL, &err), err);
+    fh_call_rule rule = {.tools = fh_json_root(tools), .choice = FH_CALL_AUTO, .answer = fh_json_root(schema)};
+    CHECK_STATUS(fh_grammar_from_calls(&g, fh_markup_find(FH_STR("hermes")), &rule, NULL, &err), FH_ERR_UNSUPPORTED);
+    CHECK(g == NULL);
+    fh_json_free(schema);
+    fh_json_free(tools);
+}
+
 TEST(markup_grammar, one_tool_and_members_in_any_order) {
     fh_json *tools = NULL;
     fh_err err = {0};

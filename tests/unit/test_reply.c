@@ -261,6 +261,26 @@ TEST(reply, calls_can_be_left_as_text) {
     fh_buf_release(&t.out);
 }
 
+/* An answer with a format may spell what it likes, at any cut; reasoning and calls before it are what they are. */
+TEST(reply, an_answer_of_one_piece) {
+    static const char *const text[][2] = {
+        {"<think>a</think>{\"x\": \"<tool_call><think>\"}", "R(a)T({\"x\": \"<tool_call><think>\"})"},
+        {"{\"x\": \"</think>\"}", "T({\"x\": \"</think>\"})"},
+        {"<tool_call>{\"name\":\"ping\",\"arguments\":{}}</tool_call>", "C0(ping){}E(0)"}};
+    for (size_t i = 0; i < FH_COUNT(text); i++) {
+        for (int whole = 0; whole < 2; whole++) {
+            reply_text t;
+            fh_err err = {0};
+            fh_reply_options opt = {.one_piece = true};
+            CHECK_OK(reply_text_read(&t, fh_markup_find(FH_STR("hermes")), &opt, fh_str_of(text[i][0]),
+                                     whole ? NULL : cut_one, NULL, &err),
+                     err);
+            CHECK_STR(fh_buf_str(&t.out), text[i][1]);
+            fh_buf_release(&t.out);
+        }
+    }
+}
+
 /* Where one tag begins with another, the longer one counts, and is waited for. */
 TEST(reply, the_longer_tag_wins) {
     static const fh_markup m = {.name = "own", .think_open = "<a>", .think_close = "</a>", .drop = {"<a>b"}};
