@@ -28,7 +28,7 @@ ifeq ($(ARCH),x86_64)
 HARDEN    += -fcf-protection
 endif
 CPPFLAGS  += -Isrc -Iinclude -Itests -D_GNU_SOURCE -DFH_VERSION='"$(VERSION)"' -include src/base/banned.h
-LDLIBS    += -levent_core -levent_openssl -lssl -lcrypto -lutf8proc -lpcre2-8 -ledit -lpthread -lm
+LDLIBS    += -lcurl -levent_core -levent_openssl -lssl -lcrypto -lutf8proc -lpcre2-8 -ledit -lpthread -lm
 
 rel_FLAGS   := -O2 -g $(HARDEN)
 test_FLAGS  := -O1 -g -DFH_TEST_BUILD $(HARDEN)

@@ -7,10 +7,12 @@ Closing line: N passed, N failed, N skipped.
 """
 
 import base64
+import http.server
 import json
 import random
 import socket
 import struct
+import subprocess
 import sys
 import threading
 import time
@@ -544,6 +546,69 @@ def together(s):
     check("sixteen at once", got == want, (got, want))
 
 
+class Wrong(http.server.BaseHTTPRequestHandler):
+    """A server that has one route right, one wrong in a way of its own, and no others."""
+
+    def answer(self, status, body, kind="application/json"):
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_GET(self):
+        if self.path == "/v1/models":
+            model = {"id": 'a "model"', "object": "model", "created": 1, "owned_by": "x"}
+            self.answer(200, json.dumps({"object": "list", "data": [model]}).encode())
+        else:
+            self.answer(404, b"{}")
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.path != "/v1/chat/completions" or body["model"] != 'a "model"':
+            self.answer(404, b"{}")
+        elif body.get("stream"):
+            chunk = {"id": "chatcmpl-1", "object": "chat.completion.chunk"}
+            first = {**chunk, "choices": [{"index": 0, "delta": {"content": "x"}, "finish_reason": None}]}
+            last = {**chunk, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+            self.answer(
+                200,
+                b"data: %s\n\ndata: %s\n\n" % tuple(json.dumps(x).encode() for x in (first, last)),
+                "text/event-stream",
+            )
+        else:
+            self.answer(200, b"{no json")
+
+    def log_message(self, *args):
+        pass
+
+
+def selftest(s):
+    """Our own server passes every case; one that is wrong does not, and what it lacks is not what it does wrong."""
+
+    def run(url, *args):
+        p = subprocess.run([sys.argv[1], "selftest", "api", url, "--json", *args], capture_output=True, text=True)
+        return p.returncode, json.loads(p.stdout)
+
+    code, r = run(s.url + "/v1", "--model", "tools", "--embed", "bert", "--rank", "rank")
+    check("selftest: ours passes", code == 0, [c for c in r["cases"] if c["verdict"] != "pass"])
+    check("selftest: all cases", r["passed"] == len(r["cases"]) >= 56 and r["absent"] == 0, r["absent"])
+    other = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Wrong)
+    threading.Thread(target=other.serve_forever, daemon=True).start()
+    code, r = run(f"http://127.0.0.1:{other.server_port}")
+    other.shutdown()
+    got = {f"{c['area']}: {c['name']}": c for c in r["cases"]}
+    check("selftest: a wrong server fails", code == 1 and r["failed"] > 5, r["failed"])
+    check("selftest: the model's name", r["model"] == 'a "model"' and got["OpenAI models: list"]["verdict"] == "pass")
+    check("selftest: no JSON", "no JSON" in got["OpenAI chat: answer"]["why"], got["OpenAI chat: answer"])
+    check("selftest: order of events", "order" in got["OpenAI chat: stream"]["why"], got["OpenAI chat: stream"])
+    check("selftest: absent", got["Ollama: chat streams by itself"]["verdict"] == "absent", got)
+    p = subprocess.run([sys.argv[1], "selftest", "api", "http://127.0.0.1:1"], capture_output=True, text=True)
+    check("selftest: nobody there", p.returncode == 1 and "127.0.0.1" in p.stderr, p.stderr)
+    p = subprocess.run([sys.argv[1], "selftest", "api", "file:///etc/passwd"], capture_output=True, text=True)
+    check("selftest: HTTP only", p.returncode == 2, p.stderr)
+
+
 def tools_and_format(s):
     """Tools that may be called beside a format: every reply is a call that fits or an answer that fits."""
     kinds = set()
@@ -593,6 +658,7 @@ def main():
         ollama,
         llama,
         control_tokens,
+        selftest,
         tools_and_format,
         together,
         leaving,
