@@ -14,7 +14,9 @@
 struct fh_generation {
     fh_session *session;
     fh_generate_options o;
-    uint32_t *end; /* [n_end] */
+    uint32_t *end;   /* [n_end] */
+    uint32_t *force; /* [n_force] tokens that come next, from at_force on */
+    uint32_t n_force, at_force;
     fh_stop *stop;
     fh_detok *detok;
     fh_buf piece, text; /* of one token: as it was made, and as far as it is clear */
@@ -54,6 +56,7 @@ void fh_generation_free(fh_generation *g) {
     fh_buf_release(&g->piece);
     fh_buf_release(&g->text);
     fh_free(g->end);
+    fh_free(g->force);
     fh_free(g);
 }
 
@@ -68,6 +71,7 @@ fh_status fh_generation_begin(fh_generation *g, const uint32_t *prompt, uint32_t
     fh_stop_clear(g->stop);
     g->pending = prompt;
     g->n_pending = n;
+    g->n_force = g->at_force = 0;
     g->start = have;
     g->state = FH_GENERATE_GOING;
     g->stats = (fh_generation_stats){.n_prompt = n};
@@ -76,6 +80,16 @@ fh_status fh_generation_begin(fh_generation *g, const uint32_t *prompt, uint32_t
 }
 
 void fh_generation_constrain(fh_generation *g, fh_constraint *c) { g->o.constraint = c; }
+
+fh_status fh_generation_force(fh_generation *g, const uint32_t *token, uint32_t n, fh_err *err) {
+    uint32_t *wide = fh_realloc(g->force, (size_t)g->n_force + n + 1, sizeof *wide);
+    if (!wide) return fh_fail_memory(err, ((size_t)g->n_force + n + 1) * sizeof *wide);
+    g->force = wide;
+    if (n) memcpy(wide + g->n_force, token, n * sizeof *wide);
+    g->n_force += n;
+    return FH_OK;
+}
+
 fh_generate_end fh_generation_end(const fh_generation *g) { return g->state; }
 
 fh_generation_stats fh_generation_get_stats(const fh_generation *g) {
@@ -140,8 +154,9 @@ static fh_status pick(fh_generation *g, const float *logits, size_t n, fh_pick *
 
 static fh_status take_token(fh_generation *g, const float *logits, size_t n_logit, fh_err *err) {
     fh_generate_event ev = {.has_token = true, .index = g->stats.n_token, .logits = logits, .n_logit = n_logit};
-    bool ended;
-    FH_TRY(pick(g, logits, n_logit, &ev.pick, &ended, err));
+    bool ended = false, forced = g->at_force < g->n_force;
+    if (forced) ev.pick = (fh_pick){.token = g->force[g->at_force++], .n_candidate = 1, .p = 1};
+    else FH_TRY(pick(g, logits, n_logit, &ev.pick, &ended, err));
     if (ended) return finish(g, FH_GENERATE_END_TOKEN, err);
     g->token = ev.pick.token;
     g->pending = &g->token;
@@ -149,9 +164,9 @@ static fh_status take_token(fh_generation *g, const float *logits, size_t n_logi
     g->start = fh_session_n_token(g->session);
     fh_sampler_accept(g->o.sampler, g->token);
     g->stats.n_token++;
-    bool ends = is_end(g, g->token);
+    bool ends = !forced && is_end(g, g->token);
     fh_buf_clear(&g->text);
-    if (!ends && g->o.constraint) FH_TRY(fh_constraint_accept(g->o.constraint, g->token, err));
+    if (!ends && !forced && g->o.constraint) FH_TRY(fh_constraint_accept(g->o.constraint, g->token, err));
     if (!ends) FH_TRY(make_text(g, false, g->token, err));
     ev.text = fh_buf_str(&g->text);
     FH_TRY(tell(g, &ev, err));

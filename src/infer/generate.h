@@ -62,6 +62,9 @@ void fh_generation_free(fh_generation *g); /* NULL is fine; the session stays */
 FH_MUST_USE fh_status fh_generation_begin(fh_generation *g, const uint32_t *prompt, uint32_t n, fh_err *err);
 /* From the next token on only what it allows; also within an event (a grammar that begins behind the reasoning). */
 void fh_generation_constrain(fh_generation *g, fh_constraint *c);
+/* The next tokens are these, whatever the model says, and no grammar is asked about them; they count as others do. Also
+ * within an event. Copied; a second list stands behind the first. */
+FH_MUST_USE fh_status fh_generation_force(fh_generation *g, const uint32_t *token, uint32_t n, fh_err *err);
 fh_generate_end fh_generation_end(const fh_generation *g);
 
 typedef struct fh_generation_stats {

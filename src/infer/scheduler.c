@@ -388,6 +388,12 @@ void fh_ticket_constrain(fh_ticket *t, uint32_t choice) {
     if (c->generation && c->constraint) fh_generation_constrain(c->generation, c->constraint);
 }
 
+fh_status fh_ticket_force(fh_ticket *t, uint32_t choice, const uint32_t *token, uint32_t n, fh_err *err) {
+    FH_REQUIRE(t->choice && choice < t->r.n_choice);
+    fh_choice *c = &t->choice[choice];
+    return c->generation && !c->done ? fh_generation_force(c->generation, token, n, err) : FH_OK;
+}
+
 void fh_ticket_free(fh_ticket *t) {
     if (!t) return;
     fh_scheduler *s = t->s;

@@ -134,6 +134,9 @@ void fh_ticket_cancel(fh_ticket *t); /* any thread; the last events still come *
 void fh_ticket_resume(fh_ticket *t); /* any thread */
 /* Only within fn, for the event's choice: from its next token on the grammar holds. */
 void fh_ticket_constrain(fh_ticket *t, uint32_t choice);
+/* Only within fn, for the event's choice: its next tokens are these, whatever the model says. They are told and counted
+ * as others are; a grammar that is in force is not asked about them. Copied. */
+FH_MUST_USE fh_status fh_ticket_force(fh_ticket *t, uint32_t choice, const uint32_t *token, uint32_t n, fh_err *err);
 /* Any thread; cancels; after it returned fn is not called again. Waits for a call of fn under way, and where the
  * request has no `release` until nothing borrowed is used any more (at most one batch). Within fn: only in the last
  * event. NULL is fine. */

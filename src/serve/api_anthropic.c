@@ -204,7 +204,13 @@ static void read_output(fh_ask *a, fh_in *in) {
     fh_str effort;
     if (!format) format = fh_in_object(in, "output_format");
     else fh_in_ignore(in, "output_format");
-    if (thinking) a->think = is_type(thinking, "disabled") ? FH_ASK_THINK_NO : FH_ASK_THINK_YES;
+    if (thinking) {
+        fh_in budget;
+        a->think = is_type(thinking, "disabled") ? FH_ASK_THINK_NO : FH_ASK_THINK_YES;
+        fh_in_init(&budget, thinking);
+        if (a->think == FH_ASK_THINK_YES) fh_ask_read_budget(a, &budget);
+        if (budget.failed) fh_in_fail(in, "thinking.budget_tokens", "%s", budget.message);
+    }
     if (a->think != FH_ASK_THINK_NO && fh_json_to_str(fh_json_get(out, "effort"), &effort)) {
         a->think = FH_ASK_THINK_LEVEL;
         a->level = fh_str_is(effort, "low")      ? FH_STR("low")

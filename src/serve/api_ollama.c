@@ -68,6 +68,7 @@ void fh_ollama_read_options(fh_ask *a, fh_in *in) {
 static void read_think(fh_ask *a, fh_in *in) {
     const fh_json_node *n = fh_in_get(in, "think");
     bool yes;
+    fh_ask_read_budget(a, in);
     if (!n) return;
     if (fh_json_to_bool(n, &yes)) a->think = yes ? FH_ASK_THINK_YES : FH_ASK_THINK_NO;
     else if (fh_json_to_str(n, &a->level) && a->level.len) {

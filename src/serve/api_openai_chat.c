@@ -214,6 +214,7 @@ static void read_chat(fh_ask *a, fh_in *in) {
     fh_openai_read_choice(a, in);
     fh_openai_read_format(a, in, "response_format", fh_in_object(in, "response_format"));
     fh_openai_read_effort(a, in, "reasoning_effort", fh_in_get(in, "reasoning_effort"));
+    fh_ask_read_budget(a, in);
     a->kwargs = fh_in_object(in, "chat_template_kwargs");
     fh_ask_read_most(a, in, "max_tokens");
     fh_ask_read_most(a, in, "max_completion_tokens");

@@ -151,14 +151,21 @@ void fh_openai_read_format(fh_ask *a, fh_in *in, const char *param, const fh_jso
     else fh_in_fail(in, param, "the type of '%s' must be text, json_object or json_schema", param);
 }
 
+#define MINIMAL_MOST \
+    256u /* tokens of reasoning; what low and medium are where a template does not say: chat_prompt.c */
+
 void fh_openai_read_effort(fh_ask *a, fh_in *in, const char *param, const fh_json_node *effort) {
     static const char *const levels[] = {"low", "medium", "high", "xhigh", "max"};
     fh_str s;
     if (!effort || in->failed) return;
     if (!fh_json_to_str(effort, &s)) s = FH_STR("");
     if (fh_str_is(s, "none")) a->think = FH_ASK_THINK_NO;
-    else if (fh_str_is(s, "minimal")) a->think = FH_ASK_THINK_LEVEL, a->level = FH_STR("low");
-    else {
+    else if (fh_str_is(s, "minimal")) {
+        a->think = FH_ASK_THINK_LEVEL;
+        a->level = FH_STR("low");
+        a->think_most_set = true;
+        a->think_most = MINIMAL_MOST;
+    } else {
         for (size_t i = 0; i < FH_COUNT(levels); i++)
             if (fh_str_is(s, levels[i])) {
                 a->think = FH_ASK_THINK_LEVEL;

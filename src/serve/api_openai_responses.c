@@ -296,6 +296,7 @@ static void read_request(fh_ask *a, fh_in *in) {
     fh_openai_read_format(a, in, "text.format", fh_json_get(p->text, "format"));
     const fh_json_node *effort = fh_json_get(fh_in_object(in, "reasoning"), "effort");
     if (effort && !fh_json_is(effort, FH_JSON_NULL)) fh_openai_read_effort(a, in, "reasoning.effort", effort);
+    fh_ask_read_budget(a, in);
     fh_ask_read_most(a, in, "max_output_tokens");
     fh_ask_read_sampling(a, in);
     for (size_t i = 0; i < FH_COUNT(idle); i++) fh_in_ignore(in, idle[i]);

@@ -47,6 +47,7 @@ fh_ask *fh_ask_new(fh_call *c) {
     fh_buf_init(&a->tools, FH_ASK_TEXT_MOST);
     fh_ids_init(&a->ids, FH_ASK_TEXT_MOST);
     fh_ids_init(&a->tokens, FH_ASK_TEXT_MOST);
+    fh_ids_init(&a->think_end, FH_ASK_TEXT_MOST);
     pthread_mutex_init(&a->lock, NULL);
     atomic_init(&a->refs, 1);
     return a;
@@ -123,6 +124,7 @@ void fh_ask_free(fh_ask *a) {
     fh_buf_release(&a->tools);
     fh_ids_release(&a->ids);
     fh_ids_release(&a->tokens);
+    fh_ids_release(&a->think_end);
     fh_arena_release(&a->arena);
     pthread_mutex_destroy(&a->lock);
     fh_free(a);

@@ -78,8 +78,8 @@ typedef struct fh_said {
     fh_token_chance *own; /* [tokens.len] where chances were asked for */
     fh_token_chance *top; /* [tokens.len][n_logprob], token FH_VOCAB_NO_ID: less */
     size_t cap;           /* of own */
-    uint32_t n_reasoning; /* tokens */
-    bool in_reasoning, ended;
+    uint32_t n_reasoning; /* tokens, the end of it included */
+    bool ended, cut;      /* cut: its reasoning was */
     fh_why why;
     fh_str stop; /* of STOP_STRING: one of the ask's */
     /* the core's own */
@@ -108,6 +108,8 @@ struct fh_ask {
     bool parallel;
     fh_ask_think think;
     fh_str level;
+    uint32_t think_most; /* tokens of reasoning, where think_most_set; then its end is put in the model's mouth */
+    bool think_most_set;
     const fh_json_node *kwargs; /* object, or NULL */
     bool continue_last;         /* the last message is the beginning of the answer */
     /* TEXT */
@@ -145,6 +147,7 @@ struct fh_ask {
     uint32_t n_prompt, n_cached, n_new;
     uint64_t queued_ns, prompt_ns, new_ns, load_ns;
     fh_markup_start start;
+    fh_ids think_end; /* what is put there */
     uint32_t n_ended;
     /* the core's own */
     fh_json *tools_doc;
@@ -194,6 +197,8 @@ void fh_ask_read_stop(fh_ask *a, fh_in *in, const char *name);
 void fh_ask_read_schema(fh_ask *a, fh_in *in, const char *param, const fh_json_node *schema);
 void fh_ask_read_bias(fh_ask *a, fh_in *in, const char *name);
 void fh_ask_read_most(fh_ask *a, fh_in *in, const char *name); /* a count, or -1 */
+/* Tokens of reasoning, under any of these names: 0 is none, -1 as many as it takes. */
+void fh_ask_read_budget(fh_ask *a, fh_in *in);
 /* Text of a member that is a string or an array of text parts; parts that are no text (images) fail the object. */
 bool fh_ask_text_of(fh_in *in, const char *param, const fh_json_node *content, fh_buf *out);
 /* Does a tool of this name exist in the tools as written so far? Fails the object where not. */

@@ -14,7 +14,6 @@ static fh_consume tell(fh_ask *a, const fh_say *s) {
 
 static fh_status add_text(fh_said *s, bool reasoning, fh_str text, fh_err *err) {
     fh_buf *b = reasoning ? &s->reasoning : &s->text;
-    s->in_reasoning = reasoning;
     if (!text.len) return FH_OK;
     fh_buf_add_str(b, text);
     FH_TRY(fh_buf_check(b, err));
@@ -44,7 +43,6 @@ static fh_status on_reply(void *user, const fh_reply_event *ev, fh_err *err) {
     fh_said *s = user;
     if (ev->kind == FH_REPLY_TEXT || ev->kind == FH_REPLY_REASONING)
         return add_text(s, ev->kind == FH_REPLY_REASONING, ev->text, err);
-    s->in_reasoning = false;
     if (ev->kind == FH_REPLY_CALL) {
         s->skip_call = !s->ask->parallel && s->n_call > 0; /* one call was asked for */
         return s->skip_call ? FH_OK : begin_call(s, ev, err);
@@ -145,6 +143,14 @@ static fh_status take_text(fh_ask *a, fh_said *s, fh_str text, fh_err *err) {
     return s->reply ? fh_reply_feed(s->reply, text, err) : add_text(s, false, text, err);
 }
 
+/* A budget that is spent: the model goes on behind the end of its reasoning. */
+static fh_status end_reasoning(fh_ask *a, fh_said *s, fh_err *err) {
+    if (!a->think_most_set || s->cut || s->n_reasoning < a->think_most || !s->reply) return FH_OK;
+    if (!fh_reply_in_reasoning(s->reply) || a->think_end.len == 0) return FH_OK;
+    s->cut = true;
+    return fh_ticket_force(a->ticket, s->index, a->think_end.ptr, (uint32_t)a->think_end.len, err);
+}
+
 static fh_status take_token(fh_ask *a, const fh_event *e, fh_err *err) {
     fh_said *s = &a->said[e->choice];
     fh_call_note_tokens(a->call, 1);
@@ -154,10 +160,9 @@ static fh_status take_token(fh_ask *a, const fh_event *e, fh_err *err) {
         FH_TRY(keep_chances(a, s, e, err));
         tell(a, &(fh_say){.kind = FH_SAY_TOKEN, .choice = e->choice, .token = e->token, .event = e});
     }
-    bool before = s->in_reasoning || (a->start == FH_START_REASONING && !s->text.len && !s->n_call);
+    if (s->reply && fh_reply_in_reasoning(s->reply)) s->n_reasoning++;
     FH_TRY(take_text(a, s, e->text, err));
-    if (before && s->reply) s->n_reasoning++;
-    return FH_OK;
+    return end_reasoning(a, s, err);
 }
 
 static fh_status take_end(fh_ask *a, const fh_event *e, fh_err *err) {

@@ -254,6 +254,47 @@ static fh_status encode_prompt(fh_ask *a, fh_buf *text, fh_err *err) {
     return s;
 }
 
+/* A level bounds the reasoning of models whose template does not know levels. */
+static void bound_by_level(fh_ask *a) {
+    static const struct {
+        const char *level;
+        uint32_t most;
+    } row[] = {{"low", 1024}, {"medium", 4096}};
+    fh_str t = a->r->facts.template_text;
+    if (a->think != FH_ASK_THINK_LEVEL || a->think_most_set) return;
+    if (t.len && memmem(t.ptr, t.len, "reasoning_effort", 16)) return;
+    for (size_t i = 0; i < FH_COUNT(row); i++)
+        if (fh_str_is(a->level, row[i].level)) {
+            a->think_most_set = true;
+            a->think_most = row[i].most;
+        }
+}
+
+/* The tokens that end the reasoning, and with no budget at all their place in a prompt that opens it. */
+static fh_status bound_reasoning(fh_ask *a, fh_buf *text, fh_err *err) {
+    const fh_encode_options own = {.parse_special = true};
+    fh_tokenizer_scratch *x = NULL;
+    fh_buf end;
+    bound_by_level(a);
+    if (!a->think_most_set) return FH_OK;
+    fh_buf_init(&end, 4096);
+    fh_markup_put_think_end(&a->r->markup.markup, &end);
+    fh_status s = fh_buf_check(&end, err);
+    if (s == FH_OK) s = fh_tokenizer_scratch_new(&x, a->r->tokenizer, err);
+    fh_ids_clear(&a->think_end);
+    if (s == FH_OK) s = fh_tokenizer_encode(a->r->tokenizer, x, fh_buf_str(&end), &own, &a->think_end, err);
+    if (s == FH_OK && a->think_most == 0 && a->start == FH_START_REASONING) {
+        fh_ids_add_all(&a->tokens, a->think_end.ptr, a->think_end.len);
+        fh_buf_add_str(text, fh_buf_str(&end));
+        s = fh_ids_check(&a->tokens, err);
+        a->n_prompt = (uint32_t)a->tokens.len;
+        a->start = FH_START_TEXT;
+    }
+    fh_tokenizer_scratch_free(x);
+    fh_buf_release(&end);
+    return s;
+}
+
 fh_status fh_ask_make_prompt(fh_ask *a, fh_buf *text, fh_err *err) {
     bool has_text = a->kind == FH_ASK_CHAT || a->infill || a->prompt.len || !a->ids.len;
     fh_ids_add_all(&a->tokens, a->ids.ptr, a->ids.len);
@@ -266,7 +307,7 @@ fh_status fh_ask_make_prompt(fh_ask *a, fh_buf *text, fh_err *err) {
         if (a->ids.ptr[i] >= n_vocab)
             return fh_fail(err, FH_ERR_USAGE, "token %u is not in the vocabulary", a->ids.ptr[i]);
     a->n_prompt = (uint32_t)a->tokens.len;
-    if (a->kind == FH_ASK_CHAT && a->r->has_markup && !a->no_template)
-        a->start = fh_markup_start_after(&a->r->markup.markup, fh_buf_str(text));
-    return FH_OK;
+    if (a->kind != FH_ASK_CHAT || !a->r->has_markup || a->no_template) return FH_OK;
+    a->start = fh_markup_start_after(&a->r->markup.markup, fh_buf_str(text));
+    return bound_reasoning(a, text, err);
 }

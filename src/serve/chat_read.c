@@ -153,6 +153,18 @@ void fh_ask_read_most(fh_ask *a, fh_in *in, const char *name) {
     a->most_set = true;
 }
 
+void fh_ask_read_budget(fh_ask *a, fh_in *in) {
+    static const char *const names[] = {"budget_tokens", "thinking_budget_tokens", "thinking_token_budget",
+                                        "thinking_budget", "reasoning_budget"};
+    int64_t n;
+    for (size_t i = 0; i < FH_COUNT(names); i++) {
+        if (!fh_in_i64(in, names[i], -1, INT32_MAX, &n)) continue;
+        a->think_most_set = n >= 0;
+        a->think_most = n >= 0 ? (uint32_t)n : 0;
+        if (n == 0) a->think = FH_ASK_THINK_NO;
+    }
+}
+
 static bool is_text_part(fh_str type) {
     return fh_str_is(type, "text") || fh_str_is(type, "input_text") || fh_str_is(type, "output_text");
 }

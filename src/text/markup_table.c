@@ -47,3 +47,14 @@ fh_markup_start fh_markup_start_after(const fh_markup *m, fh_str prompt) {
     if (fh_given(m->think_open) && ends_with(p, m->think_open)) return FH_START_REASONING;
     return FH_START_TEXT;
 }
+
+void fh_markup_put_think_end(const fh_markup *m, fh_buf *out) {
+    if (fh_given(m->think_close)) {
+        fh_buf_add_byte(out, '\n');
+        fh_buf_add_str(out, fh_trim(fh_str_of(m->think_close)));
+    } else if (fh_given(m->head_think) && fh_given(m->head_text) && fh_given(m->head_close)) {
+        bool two = fh_given(m->head_open[1]); /* the answer's header behind a speaker's */
+        fh_buf_printf(out, "%s%s%s%s%s", m->body_close[0] ? m->body_close[0] : "", m->head_open[0],
+                      two ? m->head_open[1] : " ", m->head_text, m->head_close);
+    }
+}

@@ -478,6 +478,8 @@ fh_status fh_reply_new(fh_reply **out, const fh_markup *m, const fh_reply_option
     return FH_OK;
 }
 
+bool fh_reply_in_reasoning(const fh_reply *r) { return r->mode == FH_AT_THINK; }
+
 void fh_reply_free(fh_reply *r) {
     if (!r) return;
     fh_buf_release(&r->in);

@@ -54,7 +54,8 @@ typedef struct fh_reply fh_reply;
 /* Borrows the markup, the options' tools and the receiver's data. */
 FH_MUST_USE fh_status fh_reply_new(fh_reply **out, const fh_markup *m, const fh_reply_options *opt, fh_reply_fn *fn,
                                    void *user, fh_err *err);
-void fh_reply_free(fh_reply *r); /* NULL is fine */
+void fh_reply_free(fh_reply *r);               /* NULL is fine */
+bool fh_reply_in_reasoning(const fh_reply *r); /* as far as the text is clear */
 FH_MUST_USE fh_status fh_reply_feed(fh_reply *r, fh_str bytes, fh_err *err);
 /* The text is over. Gives the number of calls and all problems; either may be NULL. */
 FH_MUST_USE fh_status fh_reply_finish(fh_reply *r, uint32_t *n_call, uint32_t *problems, fh_err *err);

@@ -609,6 +609,64 @@ def selftest(s):
     check("selftest: HTTP only", p.returncode == 2, p.stderr)
 
 
+def budgets(s):
+    """A budget of reasoning ends it: by its end mark, not by the end of the answer; counted; formats hold behind it."""
+    body = {"model": "tools", "messages": HELLO, "ignore_eos": True, "seed": 3}
+    think = {**body, "reasoning_effort": "high"}
+    _, r = s.json("/v1/chat/completions", {**think, "max_tokens": 40})
+    free = r["usage"]["completion_tokens_details"]["reasoning_tokens"]
+    check("budget: none, all of it reasoning", free == 40 and not r["choices"][0]["message"]["content"], r)
+    _, r = s.json("/v1/chat/completions", {**think, "max_tokens": 40, "thinking_budget_tokens": 7})
+    m, n = r["choices"][0]["message"], r["usage"]["completion_tokens_details"]["reasoning_tokens"]
+    check("budget: 7 and the end", 7 < n < 20 and m["content"] and m["reasoning_content"], r)
+    check("budget: no mark in the texts", "think>" not in m["content"] + m["reasoning_content"], r)
+    check("budget: it counts as output", r["usage"]["completion_tokens"] == 40, r["usage"])
+    end = n - 7
+    _, r = s.json("/v1/chat/completions", {**think, "max_tokens": 40, "n": 2, "thinking_token_budget": 3})
+    n = r["usage"]["completion_tokens_details"]["reasoning_tokens"]
+    check("budget: of each answer", n == 2 * (3 + end) and all(c["message"]["content"] for c in r["choices"]), r)
+    _, r = s.json("/v1/chat/completions", {**think, "max_tokens": 9, "thinking_budget_tokens": 0})
+    m, n = r["choices"][0]["message"], r["usage"]["completion_tokens_details"]["reasoning_tokens"]
+    check("budget: 0 is none", n == 0 and m["content"] and not m.get("reasoning_content"), r)
+    forced = {"type": "json_schema", "json_schema": {"name": "w", "schema": SCHEMA}}
+    _, r = s.json(
+        "/v1/chat/completions",
+        {**think, "ignore_eos": False, "max_tokens": 900, "thinking_budget_tokens": 5, "response_format": forced},
+    )
+    m = r["choices"][0]["message"]
+    check("budget: a format behind it", m["reasoning_content"] and is_weather(m["content"]), r)
+    _, r = s.json("/v1/chat/completions", {**think, **FORCED, "max_tokens": 900, "thinking_budget_tokens": 5})
+    m = r["choices"][0]["message"]
+    check("budget: a call behind it", m["tool_calls"] and is_weather(m["tool_calls"][0]["function"]["arguments"]), r)
+    kinds = [
+        k
+        for _, d in s.events("/v1/chat/completions", {**think, "max_tokens": 30, "thinking_budget_tokens": 4})[:-1]
+        for c in d["choices"]
+        for k in c["delta"]
+        if c["delta"][k]
+    ]
+    kinds = [k for k in kinds if k in ("content", "reasoning_content")]
+    check("budget: in a stream", kinds == sorted(kinds, reverse=True) and len(set(kinds)) == 2, kinds)
+    ask = {"model": "tools", "max_tokens": 40, "messages": HELLO}
+    _, r = s.json("/v1/messages", {**ask, "thinking": {"type": "enabled", "budget_tokens": 6}})
+    check("budget: Anthropic's", [b["type"] for b in r["content"]] in (["thinking", "text"], ["thinking"]), r)
+    status, r = s.json("/v1/messages", {**ask, "thinking": {"type": "enabled", "budget_tokens": "6"}})
+    check("budget: Anthropic's must be a number", status == 400 and "budget_tokens" in r["error"]["message"], r)
+    options = {"num_predict": 40, "seed": 3, "temperature": 1}
+    _, r = s.json(
+        "/api/chat",
+        {
+            "model": "tools",
+            "messages": HELLO,
+            "stream": False,
+            "think": True,
+            "thinking_budget_tokens": 6,
+            "options": options,
+        },
+    )
+    check("budget: Ollama's", r["message"]["thinking"], r)
+
+
 def tools_and_format(s):
     """Tools that may be called beside a format: every reply is a call that fits or an answer that fits."""
     kinds = set()
@@ -659,6 +717,7 @@ def main():
         llama,
         control_tokens,
         selftest,
+        budgets,
         tools_and_format,
         together,
         leaving,

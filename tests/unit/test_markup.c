@@ -350,3 +350,34 @@ TEST_GOLDEN(markup, renderings_of_published_templates_read_back) {
     }
     CHECK(read > 250);
 }
+
+/* What ends reasoning in the model's place ends it for whoever reads the reply. */
+TEST(markup, think_end_is_read_as_one) {
+    int rows = 0;
+    for (size_t i = 0; i < fh_markup_n_known(); i++) {
+        const fh_markup *m = fh_markup_known(i);
+        fh_buf end, text;
+        reply_text t;
+        fh_err err = {0};
+        fh_buf_init(&end, 1024);
+        fh_buf_init(&text, 4096);
+        fh_markup_put_think_end(m, &end);
+        bool channel = !m->think_open || !m->think_open[0];
+        if (end.len) {
+            if (channel)
+                fh_buf_printf(&text, "%s%s%s%s", m->head_open[0], m->head_open[1] ? m->head_open[1] : " ",
+                              m->head_think, m->head_close);
+            else fh_buf_add_z(&text, m->think_open);
+            fh_buf_add_z(&text, "why");
+            fh_buf_add_str(&text, fh_buf_str(&end));
+            fh_buf_add_z(&text, "so");
+            CHECK_OK(reply_text_read(&t, m, NULL, fh_buf_str(&text), NULL, NULL, &err), err);
+            CHECK_STR(fh_buf_str(&t.out), "R(why)T(so)");
+            fh_buf_release(&t.out);
+            rows++;
+        }
+        fh_buf_release(&text);
+        fh_buf_release(&end);
+    }
+    CHECK(rows > 20);
+}
