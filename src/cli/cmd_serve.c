@@ -149,6 +149,23 @@ static fh_status add_models(serving *s, fh_err *err) {
     return FH_OK;
 }
 
+/* NAME=PATH or MODEL:NAME=PATH; names of models may hold colons themselves. */
+static fh_status add_adapters(serving *s, fh_err *err) {
+    const fh_config_value *v = &s->config.value[FH_CONFIG_adapter];
+    for (size_t i = 0; i < v->n; i++) {
+        size_t eq, colon;
+        if (!fh_str_find(v->item[i], '=', &eq))
+            return fh_fail(err, FH_ERR_USAGE, "an adapter is NAME=PATH or MODEL:NAME=PATH, not '%.*s'",
+                           FH_STR_ARG(v->item[i]));
+        for (colon = eq; colon > 0 && v->item[i].ptr[colon] != ':';) colon--;
+        bool named = v->item[i].ptr[colon] == ':';
+        fh_str base = fh_str_first(v->item[i], named ? colon : 0);
+        fh_str name = fh_str_drop(fh_str_first(v->item[i], eq), named ? colon + 1 : 0);
+        FH_TRY(fh_fleet_add_adapter(s->fleet, base, name, v->item[i].ptr + eq + 1, err));
+    }
+    return FH_OK;
+}
+
 static fh_status read_kv_type(fh_dtype *out, const char *name, fh_err *err) {
     static const struct {
         const char *name;
@@ -176,7 +193,8 @@ static fh_status make_fleet(serving *s, fh_err *err) {
                           .state_dir = s->state};
     FH_TRY(read_kv_type(&o.kv_type, fh_config_text(c, FH_CONFIG_kv_type), err));
     FH_TRY(fh_fleet_new(&s->fleet, &o, on_event, s, err));
-    return add_models(s, err);
+    FH_TRY(add_models(s, err));
+    return add_adapters(s, err);
 }
 
 /* ---- sandbox ---- */

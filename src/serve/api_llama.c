@@ -195,3 +195,26 @@ void fh_llama_slots(fh_call *c) {
     fh_json_put_end(&w);
     fh_put_reply(c, &b);
 }
+
+/* Numbers as `lora` in a request wants them. Which adapters a request uses is its own affair: none by default. */
+void fh_llama_adapters(fh_call *c) {
+    fh_fleet_entry e, first;
+    fh_buf b;
+    fh_json_writer w;
+    if (!first_model(c, &first)) return;
+    fh_buf_init(&b, FH_REPLY_MOST);
+    fh_json_writer_init(&w, &b, false);
+    fh_json_put_array(&w);
+    for (size_t i = 0; fh_fleet_get(fh_app_fleet(c->app), i, &e); i++) {
+        if (!e.base || strcmp(e.base, first.base ? first.base : first.name) != 0) continue;
+        fh_json_put_object(&w);
+        fh_put_u64(&w, "id", e.adapter - 1);
+        fh_put_z(&w, "name", e.name);
+        fh_put_z(&w, "path", e.path);
+        fh_json_put_key(&w, "scale");
+        fh_json_put_u64(&w, first.adapter == e.adapter);
+        fh_json_put_end(&w);
+    }
+    fh_json_put_end(&w);
+    fh_put_reply(c, &b);
+}

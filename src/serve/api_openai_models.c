@@ -11,6 +11,7 @@ static void put_model(fh_json_writer *w, const fh_fleet_entry *e) {
     fh_put_z(w, "object", "model");
     fh_put_u64(w, "created", e->created);
     fh_put_z(w, "owned_by", "freehold");
+    if (e->base) fh_put_z(w, "parent", e->base);
     fh_json_put_key(w, "max_model_len");
     if (e->n_context) fh_json_put_u64(w, e->n_context);
     else fh_json_put_null(w);

@@ -191,6 +191,7 @@ void fh_ask_set_headers(fh_ask *a) {
     if (a->r->facts.quantization.len) fh_exchange_set_header(x, "X-Freehold-Quantization", a->r->facts.quantization);
     if (a->r->facts.template_sha256[0])
         fh_exchange_set_header(x, "X-Freehold-Template", fh_str_of(a->r->facts.template_sha256));
+    if (a->adapted[0]) fh_exchange_set_header(x, "X-Freehold-Adapters", fh_str_of(a->adapted));
     (void)snprintf(text, sizeof text, "prompt=%u, cached=%u, limit=%u, truncated=0", a->n_prompt, a->n_cached,
                    a->r->n_context);
     fh_exchange_set_header(x, "X-Freehold-Context", fh_str_of(text));
@@ -206,6 +207,7 @@ void fh_ask_put_provenance(const fh_ask *a, fh_json_writer *w) {
     fh_json_put_object(w);
     put_str(w, "weights", digest_of(a));
     put_str(w, "quantization", a->r->facts.quantization);
+    put_str(w, "adapters", fh_str_of(a->adapted));
     put_str(w, "template", fh_str_of(a->r->facts.template_sha256));
     fh_put_u64(w, "context_used", (uint64_t)a->n_prompt + a->n_new);
     fh_put_u64(w, "context_limit", a->r->n_context);
@@ -272,11 +274,45 @@ static fh_status make_grammar(fh_ask *a, fh_err *err) {
     return FH_OK;
 }
 
+/* What `lora` says of the adapters it names, by their number from 0 as in /lora-adapters; those it does not name are
+ * left out. Without it the model's name decides. */
+static fh_status read_lora(fh_ask *a, float scale[FH_ADAPTERS_MOST], fh_err *err) {
+    if (a->adapter) scale[a->adapter - 1] = 1;
+    if (!a->lora) return FH_OK;
+    memset(scale, 0, FH_ADAPTERS_MOST * sizeof *scale);
+    for (const fh_json_node *n = fh_json_first(a->lora); n; n = fh_json_after(a->lora, n)) {
+        uint64_t id;
+        double v = 1;
+        const fh_json_node *s = fh_json_get(n, "scale");
+        bool ok = fh_json_to_u64(fh_json_get(n, "id"), &id) && id < a->n_adapter;
+        if (!ok || (s && !fh_json_to_f64(s, &v)) || !(v >= -100 && v <= 100))
+            return fh_fail(err, FH_ERR_USAGE,
+                           "'lora' is a list of {id, scale}: '%s' has %u adapters, numbered from 0; scales go from "
+                           "-100 to 100",
+                           a->r->name, a->n_adapter);
+        scale[id] = (float)v;
+    }
+    return FH_OK;
+}
+
+static fh_status find_adapters(fh_ask *a, fh_err *err) {
+    float scale[FH_ADAPTERS_MOST] = {0};
+    size_t n = 0;
+    FH_TRY(read_lora(a, scale, err));
+    for (uint32_t i = 0; i < FH_ADAPTERS_MOST && n < sizeof a->adapted; i++)
+        if (scale[i] < 0 || scale[i] > 0)
+            n += (size_t)snprintf(a->adapted + n, sizeof a->adapted - n, "%s%u=%g", n ? ", " : "", i, (double)scale[i]);
+    fh_status s = fh_resident_adapt(a->r, scale, &a->adapters, err);
+    if (s != FH_OK && s != FH_ERR_MEMORY && err) err->status = FH_ERR_USAGE;
+    return s;
+}
+
 static fh_status prepare(fh_ask *a, fh_err *err) {
     fh_buf text;
     if (a->r->result != FH_EXPORT_LOGITS)
         return fh_fail(err, FH_ERR_USAGE, "'%s' is no model that writes text: ask it for embeddings or ranks",
                        a->r->name);
+    FH_TRY(find_adapters(a, err));
     FH_TRY(parse_tools(a, err));
     fh_status s = make_grammar(a, err);
     if (s == FH_ERR_UNSUPPORTED || s == FH_ERR_FORMAT || s == FH_ERR_LIMIT || s == FH_ERR_NOT_FOUND)
@@ -325,6 +361,7 @@ static void fill_request(fh_ask *a, fh_request *q, const uint32_t *first) {
                       .n_end = (uint32_t)r->end_ids.len,
                       .grammar = a->grammar,
                       .tokenizer = r->tokenizer,
+                      .adapters = a->adapters,
                       .salt = a->call->salt,
                       .owner = a->call->owner,
                       .priority = a->call->priority,
@@ -415,7 +452,11 @@ static void on_model(void *ctx, fh_resident *r, const fh_err *why) {
 
 static bool is_there(fh_ask *a) {
     fh_fleet_entry e;
-    if (fh_fleet_find(fh_app_fleet(a->call->app), a->model, &e)) return true;
+    if (fh_fleet_find(fh_app_fleet(a->call->app), a->model, &e)) {
+        a->adapter = e.adapter;
+        a->n_adapter = e.n_adapter;
+        return true;
+    }
     fh_call_fail(a->call, 404, "model_not_found", "model", "the model '%.*s' is not served here", FH_STR_ARG(a->model));
     return false;
 }

@@ -123,6 +123,7 @@ struct fh_ask {
     fh_str format_text;
     fh_sampler_params sampling; /* where `set` has the field's bit */
     uint64_t set;
+    const fh_json_node *lora;       /* [{id, scale}], or NULL: as the model's name says */
     const fh_json_node *samplers;   /* an order of their own, or NULL */
     const fh_json_node *logit_bias; /* {id: bias} or [[id, bias]] */
     bool ollama_defaults;
@@ -153,6 +154,9 @@ struct fh_ask {
     fh_json *tools_doc;
     fh_grammar *grammar;
     fh_sampler_steps chain;
+    uint32_t adapter, n_adapter; /* of the name, from 1, 0: none; how many its model has */
+    const fh_adapter_set *adapters;
+    char adapted[160]; /* in words, for the header */
     fh_ticket *ticket;
     bool no_calls;
     pthread_mutex_t lock;

@@ -331,7 +331,8 @@ typedef struct group {
 static fh_status embed_group(group *g, fh_engine *e, fh_err *err) {
     fh_vec *v = g->v;
     fh_embed_input in[GROUP_MOST];
-    const fh_embed_options opt = {.pooling = v->recipe.pooling, .salt = v->call->salt, .stop = &v->stop};
+    const fh_embed_options opt = {
+        .pooling = v->recipe.pooling, .adapters = v->adapters, .salt = v->call->salt, .stop = &v->stop};
     for (size_t i = 0; i < g->n; i++) {
         const fh_vec_input *p = &v->input[g->from + i];
         in[i] = (fh_embed_input){.token = v->ids.ptr + p->at, .n = (uint32_t)p->n};
@@ -358,7 +359,7 @@ static fh_status rank_one(fh_vec *v, size_t i, fh_engine *e, fh_err *err) {
         float score[2] = {0, 0};
         uint32_t n = fh_engine_width(e, FH_EXPORT_SCORE);
         const fh_embed_input in = {.token = v->ids.ptr + p->at, .n = (uint32_t)p->n};
-        const fh_embed_options opt = {.salt = v->call->salt, .stop = &v->stop};
+        const fh_embed_options opt = {.adapters = v->adapters, .salt = v->call->salt, .stop = &v->stop};
         if (n > 2) return fh_fail(err, FH_ERR_USAGE, "'%s' tells %u labels apart: it is no reranker", v->r->name, n);
         FH_TRY(fh_embed_scores(e, &in, 1, &opt, score, err));
         logit = n == 1        ? (double)score[0]
@@ -367,7 +368,7 @@ static fh_status rank_one(fh_vec *v, size_t i, fh_engine *e, fh_err *err) {
     } else {
         fh_session *s = NULL;
         yes_no k = {.yes = v->yes, .no = v->no};
-        FH_TRY(fh_session_new(&s, e, 0, NULL, v->call->salt, err));
+        FH_TRY(fh_session_new(&s, e, 0, v->adapters, v->call->salt, err));
         fh_work work = {.session = s, .token = v->ids.ptr + p->at, .n = (uint32_t)p->n, .want = FH_WANT_LAST};
         fh_status st = fh_engine_step(e, &work, 1, FH_EXPORT_LOGITS, take_yes_no, &k, &v->stop, err);
         fh_session_free(s);
@@ -435,7 +436,11 @@ static void on_model(void *ctx, fh_resident *r, const fh_err *why) {
         fail(v, why);
         return;
     }
-    lane *l = prepare(v, &err) == FH_OK ? lane_of(v->call->app) : NULL;
+    float scale[FH_ADAPTERS_MOST] = {0};
+    if (v->adapter) scale[v->adapter - 1] = 1;
+    fh_status s = fh_resident_adapt(r, scale, &v->adapters, &err);
+    if (s == FH_OK) s = prepare(v, &err);
+    lane *l = s == FH_OK ? lane_of(v->call->app) : NULL;
     if (!l) {
         if (err.status == FH_OK) (void)fh_fail_memory(&err, sizeof *l);
         fail(v, &err);
@@ -457,6 +462,7 @@ void fh_vec_run(fh_vec *v) {
         fh_vec_free(v);
         return;
     }
+    v->adapter = e.adapter;
     fh_exchange_hold(v->call->x);
     atomic_fetch_add(&v->refs, 1);
     if (!fh_call_on_closed(v->call, on_closed, v)) {

@@ -43,6 +43,8 @@ struct fh_vec {
     uint64_t n_token, start_ns, load_ns;
     /* the part's own */
     fh_embed_recipe recipe;
+    uint32_t adapter; /* of the model's name, from 1; 0: none */
+    const fh_adapter_set *adapters;
     bool has_recipe, head, in_words;
     uint32_t yes, no;
     fh_ids ids;

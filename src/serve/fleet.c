@@ -25,7 +25,7 @@ static bool same_name(fh_str a, fh_str b) {
     return a.len == b.len && strncasecmp(a.ptr, b.ptr, a.len) == 0;
 }
 
-/* With the lock held. Aliases lead to what they name. */
+/* With the lock held. Aliases lead to what they name; an adapter is found as itself. */
 static fh_fleet_slot *find(fh_fleet *f, fh_str name) {
     for (size_t hop = 0; hop < 8; hop++) {
         fh_fleet_slot *s = NULL;
@@ -37,6 +37,12 @@ static fh_fleet_slot *find(fh_fleet *f, fh_str name) {
         name = fh_str_of(s->alias_of);
     }
     return NULL;
+}
+
+/* With the lock held: who is loaded for that name. */
+static fh_fleet_slot *find_model(fh_fleet *f, fh_str name) {
+    fh_fleet_slot *s = find(f, name);
+    return s && s->base ? s->base : s;
 }
 
 /* What people would call a file: its name without the ending, and a folder by its own name. */
@@ -128,6 +134,42 @@ fh_status fh_fleet_alias(fh_fleet *f, const char *alias, const char *name, fh_er
     return st;
 }
 
+static fh_status make_adapter(fh_fleet_slot *s, fh_fleet_slot *to, fh_str name, const char *path, fh_err *err) {
+    char whole[FH_PATH_MAX];
+    (void)snprintf(whole, sizeof whole, "%s:%.*s", to->name, FH_STR_ARG(name));
+    if (name.len == 0 || strlen(whole) > 120)
+        return fh_fail(err, FH_ERR_USAGE, "an adapter's name, with its model's, has at most 120 bytes: '%.130s'",
+                       whole);
+    if (to->n_adapter == FH_ADAPTERS_MOST)
+        return fh_fail(err, FH_ERR_LIMIT, "'%.100s' has %u adapters already", to->name, FH_ADAPTERS_MOST);
+    if (fh_file_get_kind(path) == FH_FILE_NONE)
+        return fh_fail(err, FH_ERR_NOT_FOUND, "there is no adapter at '%.200s'", path);
+    s->name = fh_strdup(fh_str_of(whole));
+    s->path = fh_strdup(fh_str_of(path));
+    s->base = to;
+    s->number = to->n_adapter + 1;
+    if (!s->name || !s->path) return fh_fail_memory(err, strlen(path));
+    fh_str_copy(s->at.path, sizeof s->at.path, fh_str_of(path));
+    note_file(s);
+    return FH_OK;
+}
+
+fh_status fh_fleet_add_adapter(fh_fleet *f, fh_str base, fh_str name, const char *path, fh_err *err) {
+    pthread_mutex_lock(&f->lock);
+    fh_fleet_slot *to = find_model(f, base);
+    pthread_mutex_unlock(&f->lock);
+    if (!to)
+        return fh_fail(err, FH_ERR_NOT_FOUND, "the adapter '%.*s' is for '%.*s', which is not served", FH_STR_ARG(name),
+                       FH_STR_ARG(base));
+    fh_fleet_slot *s = fh_alloc_zero(1, sizeof *s);
+    if (!s) return fh_fail_memory(err, sizeof *s);
+    fh_status st = make_adapter(s, to, name, path, err);
+    if (st == FH_OK) st = add_slot(f, s, err);
+    if (st == FH_OK) to->adapter[to->n_adapter++] = s;
+    else free_slot(s);
+    return st;
+}
+
 fh_status fh_fleet_remove(fh_fleet *f, fh_str name, fh_err *err) {
     fh_status st = FH_OK;
     pthread_mutex_lock(&f->lock);
@@ -136,6 +178,7 @@ fh_status fh_fleet_remove(fh_fleet *f, fh_str name, fh_err *err) {
         if (!f->slot[i]->removed && same_name(name, fh_str_of(f->slot[i]->name))) s = f->slot[i];
     if (!s) st = fh_fail(err, FH_ERR_NOT_FOUND, "the model '%.*s' is not served here", FH_STR_ARG(name));
     else s->removed = s->leave = true;
+    for (uint32_t i = 0; s && i < s->n_adapter; i++) s->adapter[i]->removed = true;
     pthread_cond_signal(&f->more);
     pthread_mutex_unlock(&f->lock);
     return st;
@@ -200,7 +243,7 @@ static uint64_t expires_ms(const fh_fleet_slot *s) {
     return now + ((uint64_t)b->keep_alive_ms > idle ? (uint64_t)b->keep_alive_ms - idle : 0);
 }
 
-static void describe(fh_fleet_slot *s, fh_fleet_entry *e) {
+static void describe_model(fh_fleet_slot *s, fh_fleet_entry *e) {
     *e = (fh_fleet_entry){.name = s->name,
                           .path = s->path,
                           .created = s->created,
@@ -211,6 +254,7 @@ static void describe(fh_fleet_slot *s, fh_fleet_entry *e) {
                           .pinned = s->pinned,
                           .expires_unix_ms = expires_ms(s),
                           .n_context = s->n_context,
+                          .n_adapter = s->n_adapter,
                           .result = s->result};
     if (s->loading && s->file_bytes) e->progress = (double)s->touched_bytes / (double)s->file_bytes;
     if (e->progress > 1) e->progress = 1;
@@ -218,6 +262,19 @@ static void describe(fh_fleet_slot *s, fh_fleet_entry *e) {
     e->bytes = s->box->pub.bytes;
     e->users = s->box->users;
     if (s->box->pub.scheduler) e->load = fh_scheduler_get_load(s->box->pub.scheduler);
+}
+
+/* An adapter is there when its model is; memory and users are the model's. */
+static void describe(fh_fleet_slot *s, fh_fleet_entry *e) {
+    describe_model(s->base ? s->base : s, e);
+    if (!s->base) return;
+    e->base = e->name;
+    e->adapter = s->number;
+    e->name = s->name;
+    e->path = s->path;
+    e->created = s->created;
+    e->pinned = false;
+    e->bytes = e->users = 0;
 }
 
 bool fh_fleet_get(fh_fleet *f, size_t i, fh_fleet_entry *out) {
@@ -280,7 +337,7 @@ void fh_fleet_use(fh_fleet *f, fh_str name, int64_t keep_alive_ms, fh_fleet_use_
     fh_err err = {.status = FH_OK};
     fh_resident *r = NULL;
     pthread_mutex_lock(&f->lock);
-    fh_fleet_slot *s = find(f, name);
+    fh_fleet_slot *s = find_model(f, name);
     fh_fleet_waiter *w = s && !s->box && !f->stop ? fh_alloc_zero(1, sizeof *w) : NULL;
     if (s && s->box) {
         s->box->users++;
@@ -325,7 +382,7 @@ void fh_resident_release(fh_fleet *f, fh_resident *r) {
 
 fh_status fh_fleet_unload(fh_fleet *f, fh_str name, fh_err *err) {
     pthread_mutex_lock(&f->lock);
-    fh_fleet_slot *s = find(f, name);
+    fh_fleet_slot *s = find_model(f, name);
     if (s) s->leave = true;
     pthread_cond_signal(&f->more);
     pthread_mutex_unlock(&f->lock);

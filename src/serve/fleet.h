@@ -2,16 +2,21 @@
  * SPDX-License-Identifier: Apache-2.0
  * A model is loaded when it is first asked for, by a thread of the fleet's own, and stays for keep_alive after its last
  * use; when memory is short those that nobody uses leave, longest unused first, as many bytes as are needed. A model in
- * use never leaves. A loaded model (fh_resident) is immutable but for what the scheduler does behind its own door. */
+ * use never leaves. An adapter is a name of its own, "BASE:NAME", that leads to its model: requests under both run in
+ * the same batches. A loaded model (fh_resident) is immutable but for what the scheduler does behind its own door. */
 #ifndef FH_SERVE_FLEET_H
 #define FH_SERVE_FLEET_H
 
 #include "format/generation_config.h"
 #include "infer/scheduler.h"
 #include "library/facts.h"
+#include "model/adapt.h"
 #include "text/markup.h"
 
+#define FH_ADAPTERS_MOST 32u /* of one model */
+
 typedef struct fh_fleet fh_fleet;
+typedef struct fh_adapters fh_adapters;
 
 typedef struct fh_resident {
     const char *name; /* as served */
@@ -34,13 +39,22 @@ typedef struct fh_resident {
     uint32_t n_context; /* tokens a request may have, as served */
     uint64_t bytes;     /* weights and state, at the most */
     uint64_t load_ns, loaded_unix_ms;
+    fh_adapters *adapters; /* NULL: none */
 } fh_resident;
+
+/* The adapters with these factors, 0: not, as the operand of a request; NULL where all are 0. It lives as long as the
+ * resident. FH_ERR_LIMIT: too many different mixtures. Any thread; may take a while the first time. */
+FH_MUST_USE fh_status fh_resident_adapt(fh_resident *r, const float scale[FH_ADAPTERS_MOST], const fh_adapter_set **out,
+                                        fh_err *err);
 
 /* What is known of a name without loading it. */
 typedef struct fh_fleet_entry {
     const char *name;
-    const char *path; /* "" for the built-in one */
-    uint64_t created; /* seconds since 1970: the file's */
+    const char *path;   /* "" for the built-in one */
+    const char *base;   /* of an adapter: its model's name; else NULL */
+    uint32_t adapter;   /* its number among those of its model, from 1; of a model 0 */
+    uint32_t n_adapter; /* of the model */
+    uint64_t created;   /* seconds since 1970: the file's */
     uint64_t file_bytes;
     const char *digest; /* sha256 hex of the weights' files, or "" until it is known */
     bool loaded, loading;
@@ -81,6 +95,8 @@ FH_MUST_USE fh_status fh_fleet_add(fh_fleet *f, const char *name, const char *mo
 /* Every model in a folder and in the folders right below it. */
 FH_MUST_USE fh_status fh_fleet_add_folder(fh_fleet *f, const char *folder, fh_err *err);
 FH_MUST_USE fh_status fh_fleet_alias(fh_fleet *f, const char *alias, const char *name, fh_err *err);
+/* A LoRA adapter for a model that was added, served as "BASE:NAME"; base "": the first. Before the model is loaded. */
+FH_MUST_USE fh_status fh_fleet_add_adapter(fh_fleet *f, fh_str base, fh_str name, const char *path, fh_err *err);
 FH_MUST_USE fh_status fh_fleet_remove(fh_fleet *f, fh_str name, fh_err *err); /* the name; no file is touched */
 
 size_t fh_fleet_n(fh_fleet *f);

@@ -135,6 +135,7 @@ fh_status fh_resident_open(fh_fleet_box **out, fh_fleet_slot *s, const fh_fleet_
         st = open_text(r, err);
     }
     if (st == FH_OK) st = start_engine(b, o, room, err);
+    if (st == FH_OK && s->n_adapter) st = fh_adapters_open(&r->adapters, s, r->model, &r->bytes, err);
     if (st != FH_OK) {
         fh_resident_close(b);
         return st;
@@ -152,6 +153,7 @@ void fh_resident_close(fh_fleet_box *b) {
     fh_resident *r = &b->pub;
     fh_scheduler_free(r->scheduler); /* NULL where there is none */
     fh_engine_free(r->engine);
+    fh_adapters_free(r->adapters);
     if (r->has_markup) fh_markup_found_release(&r->markup);
     fh_template_free(r->template);
     fh_constrain_vocab_free(r->vocab);

@@ -30,6 +30,10 @@ struct fh_fleet_slot {
     char *name, *path;
     fh_location at;
     const char *alias_of; /* or NULL */
+    fh_fleet_slot *base;  /* of an adapter, else NULL */
+    uint32_t number;      /* of an adapter, from 1 */
+    fh_fleet_slot *adapter[FH_ADAPTERS_MOST];
+    uint32_t n_adapter;
     uint64_t created, file_bytes;
     char *digest; /* NULL until it is known, then it stays */
     bool pinned, removed, wanted, loading, no_digest;
@@ -61,6 +65,10 @@ struct fh_fleet {
 FH_MUST_USE fh_status fh_resident_open(fh_fleet_box **out, fh_fleet_slot *s, const fh_fleet_options *o, uint64_t room,
                                        fh_err *err);
 void fh_resident_close(fh_fleet_box *b);
+/* fleet_adapt.c: bytes grows by what they take. */
+FH_MUST_USE fh_status fh_adapters_open(fh_adapters **out, const fh_fleet_slot *s, const fh_model *m, uint64_t *bytes,
+                                       fh_err *err);
+void fh_adapters_free(fh_adapters *a); /* NULL is fine */
 /* fleet_digest.c: stop is looked at now and then. FH_ERR_CANCELLED. */
 FH_MUST_USE fh_status fh_fleet_digest(char out[FH_SHA256_HEX], const fh_bundle *b, const bool *stop, fh_err *err);
 bool fh_fleet_recall_digest(const char *state_dir, const char *path, char out[FH_SHA256_HEX]);

@@ -4,8 +4,10 @@ that offers tools and opens reasoning, and the count of checks."""
 import json
 import os
 import pathlib
+import random
 import re
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -51,6 +53,31 @@ class Count:
         return 1 if self.failed else 0
 
 
+def write_adapter(folder, model, seed, size):
+    """A PEFT adapter with random numbers for the attention of a model of config.json."""
+    config = json.loads((pathlib.Path(model) / "config.json").read_text())
+    rng, rank = random.Random(seed), 2
+    width, head = (
+        config["hidden_size"],
+        config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"],
+    )
+    rows = {"q_proj": config["num_attention_heads"] * head, "v_proj": config["num_key_value_heads"] * head}
+    tensors, data = {}, b""
+    for layer in range(config["num_hidden_layers"]):
+        for name, out in rows.items():
+            for part, shape in (("lora_A", [rank, width]), ("lora_B", [out, rank])):
+                raw = struct.pack(f"<{shape[0] * shape[1]}f", *(rng.gauss(0, size) for _ in range(shape[0] * shape[1])))
+                key = f"base_model.model.model.layers.{layer}.self_attn.{name}.{part}.weight"
+                tensors[key] = {"dtype": "F32", "shape": shape, "data_offsets": [len(data), len(data) + len(raw)]}
+                data += raw
+    head = json.dumps(tensors).encode()
+    os.makedirs(folder)
+    with open(os.path.join(folder, "adapter_model.safetensors"), "wb") as f:
+        f.write(struct.pack("<Q", len(head)) + head + data)
+    with open(os.path.join(folder, "adapter_config.json"), "w") as f:
+        json.dump({"peft_type": "LORA", "r": rank, "lora_alpha": rank, "target_modules": list(rows), "bias": "none"}, f)
+
+
 class Server:
     """The built binary, serving golden models under short names."""
 
@@ -68,6 +95,12 @@ class Server:
         config.unlink()
         config.write_text(json.dumps(data))
         models = [f"plain={plain}", f"tools={tools}", f"bert={golden / 'bert'}", f"rank={golden / 'bge-reranker'}"]
+        self.plain = plain
+        self.adapters = []
+        for i, name in enumerate(("loud", "odd")):
+            self.adapters.append(os.path.join(self.home, name))
+            write_adapter(self.adapters[i], plain, i, 0.3)
+            models += ["--adapter", f"{name}={self.adapters[i]}"]
         self.log = open(os.path.join(self.home, "err.txt"), "w+")
         self.p = subprocess.Popen(
             [binary, "serve", *models, "--port", "0", "--threads", "2", *args],

@@ -609,6 +609,59 @@ def selftest(s):
     check("selftest: HTTP only", p.returncode == 2, p.stderr)
 
 
+def adapters(s):
+    """Adapters by name and by `lora`, in one batch; against the command that applies them alone."""
+
+    def ask(model, prompt="Once upon", **more):
+        body = {"model": model, "prompt": prompt, "n_predict": 8, "temperature": 0, "ignore_eos": True}
+        return s.json("/completion", {**body, "return_tokens": True, **more})[1]
+
+    listed = {m["id"]: m for m in s.json("/v1/models")[1]["data"]}
+    check("adapters: listed", listed.get("plain:loud", {}).get("parent") == "plain", list(listed))
+    numbers = s.json("/lora-adapters")[1]
+    check("adapters: numbered", [a["name"] for a in numbers] == ["plain:loud", "plain:odd"], numbers)
+    names = ("plain", "plain:loud", "plain:odd")
+    alone = {m: ask(m)["tokens"] for m in names}
+    check("adapters: each says something else", len({tuple(t) for t in alone.values()}) == 3, alone)
+    ids = s.json("/tokenize", {"model": "plain", "content": "Once upon", "add_special": True})[1]["tokens"]
+    for m, use in zip(names, ([], ["--adapter", s.adapters[0]], ["--adapter", s.adapters[1]])):
+        tokens = " ".join(map(str, ids + alone[m][:-1]))
+        p = subprocess.run(
+            [sys.argv[1], "logits", s.plain, "--tokens", tokens, "--exact", *use], capture_output=True, check=True
+        )
+        rows = len(ids) + len(alone[m]) - 1
+        width = len(p.stdout) // 4 // rows
+        flat = struct.unpack(f"<{rows * width}f", p.stdout)
+        best = [max(range(width), key=flat[i * width : (i + 1) * width].__getitem__) for i in range(len(ids) - 1, rows)]
+        check(f"adapters: {m} as the command says", best == alone[m], (best, alone[m]))
+    lora = lambda *scales: [{"id": i, "scale": v} for i, v in enumerate(scales)]
+    check("adapters: by lora", ask("plain", lora=lora(1))["tokens"] == alone["plain:loud"])
+    check("adapters: by lora, none", ask("plain:odd", lora=[])["tokens"] == alone["plain"])
+    check("adapters: by lora, 0", ask("plain:odd", lora=lora(0, 0.0))["tokens"] == alone["plain"])
+    both = ask("plain", lora=lora(0.5, -1))["tokens"]
+    check("adapters: a mixture is its own", both not in alone.values(), both)
+    want = [alone[names[i % 3]] if i % 4 else both for i in range(24)]
+    got = [None] * 24
+
+    def one(i):
+        more = {} if i % 4 else {"lora": lora(0.5, -1)}
+        got[i] = ask(names[i % 3] if i % 4 else "plain", **more)["tokens"]
+
+    threads = [threading.Thread(target=one, args=(i,)) for i in range(24)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    check("adapters: all in one batch", got == want, (got, want))
+    status, head, _ = s.ask("/v1/completions", {"model": "plain:odd", "prompt": "a", "max_tokens": 1})
+    check("adapters: the answer says so", status == 200 and head.get("X-Freehold-Adapters") == "1=1", head)
+    for bad in (lora(1, 1, 1), [{"id": 0, "scale": "x"}], [{"id": -1}], [{"id": 0, "scale": 1e9}], [7]):
+        status, r = s.json("/completion", {"model": "plain", "prompt": "a", "n_predict": 1, "lora": bad})
+        check(f"adapters: refused {bad}", status == 400 and "lora" in r["error"]["message"], r)
+    status, _ = s.json("/v1/completions", {"model": "tools:loud", "prompt": "a"})
+    check("adapters: of their own model only", status == 404)
+
+
 def budgets(s):
     """A budget of reasoning ends it: by its end mark, not by the end of the answer; counted; formats hold behind it."""
     body = {"model": "tools", "messages": HELLO, "ignore_eos": True, "seed": 3}
@@ -704,6 +757,68 @@ def tools_and_format(s):
     check("a schema that cannot be held is refused beside tools", status == 400 and "uniqueItems" in str(r), r)
 
 
+def companions(s):
+    """--deterministic: same seed and prompt, same tokens and probabilities, whoever else is in the batch. Companions have
+    random lengths, temperatures, grammars, adapters and times of coming and leaving."""
+    rng = random.Random(11)
+    probes = [
+        {
+            "model": rng.choice(["plain", "tools", "plain:loud"]),
+            "prompt": " ".join(
+                rng.choice(["red", "blue", "green", "one", "two"]) for _ in range(rng.choice([1, 3, 40, 90]))
+            ),
+            "max_tokens": rng.randint(4, 24),
+            "temperature": rng.choice([0, 0.7, 1.5]),
+            "seed": i,
+            "logprobs": 2,
+        }
+        for i in range(12)
+    ]
+
+    def ask(body):
+        r = s.json("/v1/completions", body)[1]["choices"][0]
+        return r["text"], r["finish_reason"], r["logprobs"]["token_logprobs"]
+
+    alone = [ask(p) for p in probes]
+    over = threading.Event()
+
+    def company(seed):
+        own = random.Random(seed)
+        while not over.is_set():
+            body = {
+                "model": own.choice(["plain", "tools", "plain:odd"]),
+                "prompt": " ".join(str(own.randint(0, 99)) for _ in range(own.choice([1, 2, 17, 60, 150]))),
+                "max_tokens": own.randint(1, 30),
+                "temperature": own.choice([0, 1, 2]),
+                "n": own.choice([1, 1, 3]),
+            }
+            if own.random() < 0.3:
+                body["grammar"] = 'root ::= "yes" | "no"'
+            s.ask("/v1/completions", body)
+            time.sleep(own.random() * 0.02)
+
+    crowd = [threading.Thread(target=company, args=(i,)) for i in range(8)]
+    for t in crowd:
+        t.start()
+    for turn in range(3):
+        got = [None] * len(probes)
+
+        def one(i):
+            time.sleep(rng.random() * 0.2)
+            got[i] = ask(probes[i])
+
+        threads = [threading.Thread(target=one, args=(i,)) for i in range(len(probes))]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        wrong = [i for i in range(len(probes)) if got[i] != alone[i]]
+        check(f"deterministic in company, turn {turn}", not wrong, [(alone[i], got[i]) for i in wrong[:1]])
+    over.set()
+    for t in crowd:
+        t.join()
+
+
 def main():
     s = Server(sys.argv[1], sys.argv[2], "--deterministic", *sys.argv[3:])
     for fn in (
@@ -717,9 +832,11 @@ def main():
         llama,
         control_tokens,
         selftest,
+        adapters,
         budgets,
         tools_and_format,
         together,
+        companions,
         leaving,
     ):
         count.run(fn.__name__, lambda: fn(s))

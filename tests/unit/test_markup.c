@@ -138,8 +138,9 @@ static const char tools_text[] =
     "\"a\"]}}},{\"name\":\"g\"}]";
 
 static void describe(const fh_pieces *p, fh_buf *out) {
-    static const char *const names[] = {"",     "~",        "<schema>", "<string>", "<python>", "<quoted>", "<text>",
-                                        "<id>", "<number>", "(",        "|",        "(+ ",      "(? ",      ")"};
+    static const char *const names[] = {"",         "~",        "<schema>", "<answer>", "<string>",
+                                        "<python>", "<quoted>", "<text>",   "<id>",     "<number>",
+                                        "(",        "|",        "(+ ",      "(? ",      ")"};
     for (size_t i = 0; i < p->n; i++) {
         fh_buf_add_z(out, names[p->list[i].kind]);
         if (p->list[i].kind == FH_PIECE_LITERAL) fh_buf_add_str(out, p->list[i].text);
