@@ -291,6 +291,9 @@ cross:
 install: $(BUILD)/freehold
 	install -D -m 755 $(BUILD)/freehold $(DESTDIR)$(PREFIX)/bin/freehold
 	install -D -m 644 docs/freehold.1 $(DESTDIR)$(PREFIX)/share/man/man1/freehold.1
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed 's|/usr/local/bin/freehold|$(PREFIX)/bin/freehold|' etc/freehold.service \
+	    > $(DESTDIR)$(PREFIX)/lib/systemd/system/freehold.service
 	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/site-functions \
 	    $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 	$(BUILD)/freehold completion bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/freehold
@@ -299,6 +302,7 @@ install: $(BUILD)/freehold
 
 uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/bin/freehold $(DESTDIR)$(PREFIX)/share/man/man1/freehold.1 \
+	    $(DESTDIR)$(PREFIX)/lib/systemd/system/freehold.service \
 	    $(DESTDIR)$(PREFIX)/share/bash-completion/completions/freehold \
 	    $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_freehold \
 	    $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/freehold.fish
