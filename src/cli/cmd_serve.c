@@ -189,6 +189,7 @@ static fh_status make_fleet(serving *s, fh_err *err) {
                           .threads = (int)FH_MIN(fh_config_number(c, FH_CONFIG_threads), 1024u),
                           .exact = fh_config_flag(c, FH_CONFIG_deterministic),
                           .memory_most = fh_config_number(c, FH_CONFIG_memory),
+                          .prompt_cache = fh_config_number(c, FH_CONFIG_prompt_cache),
                           .keep_alive_ms = fh_config_ms(c, FH_CONFIG_keep_alive),
                           .state_dir = s->state};
     FH_TRY(read_kv_type(&o.kv_type, fh_config_text(c, FH_CONFIG_kv_type), err));

@@ -401,7 +401,7 @@ static void put_out(fh_fleet *f, fh_fleet_slot *s, const char *why) {
     s->box = NULL;
     s->leave = false;
     pthread_mutex_unlock(&f->lock);
-    fh_resident_close(b);
+    fh_resident_close(b, &f->opt);
     tell(f, why, s->name, NULL);
     pthread_mutex_lock(&f->lock);
 }
@@ -531,7 +531,7 @@ fh_status fh_fleet_new(fh_fleet **out, const fh_fleet_options *opt, fh_fleet_eve
     f->event_ctx = ctx;
     f->memory_most = opt->memory_most;
     if (opt->state_dir) (void)fh_str_copy(f->state_dir, sizeof f->state_dir, fh_str_of(opt->state_dir));
-    f->opt.state_dir = NULL;
+    f->opt.state_dir = f->state_dir[0] ? f->state_dir : NULL;
     if (!f->memory_most) {
         fh_machine_read(&machine);
         f->memory_most = machine.memory.usable_bytes / 10 * 9;
@@ -572,7 +572,7 @@ void fh_fleet_free(fh_fleet *f) {
     if (!f) return;
     fh_fleet_stop(f);
     for (size_t i = 0; i < f->n_slot; i++) {
-        fh_resident_close(f->slot[i]->box);
+        fh_resident_close(f->slot[i]->box, &f->opt);
         free_slot(f->slot[i]);
     }
     pthread_cond_destroy(&f->more);

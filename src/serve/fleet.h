@@ -77,6 +77,7 @@ typedef struct fh_fleet_options {
     bool exact;
     uint64_t memory_most;  /* bytes of all models and their state; 0: 9 tenths of what is free at the start */
     uint64_t state_most;   /* bytes of one model's state; 0: as much as its weights, 1 to 8 GiB, if there is room */
+    uint64_t prompt_cache; /* bytes of computed prompts on disk, of all models; 0: none */
     int64_t keep_alive_ms; /* negative: for ever */
     const char *state_dir; /* where digests are remembered, or NULL */
 } fh_fleet_options;

@@ -114,6 +114,7 @@ static fh_status start_engine(fh_fleet_box *b, const fh_fleet_options *o, uint64
     r->n_context = n;
     r->bytes = weights + one.scratch + e.memory_most;
     if (fh_engine_width(r->engine, FH_EXPORT_LOGITS) == 0) return FH_OK; /* it embeds or ranks: nothing to schedule */
+    fh_fleet_take_prompts(o, b->slot, r->engine);
     const fh_scheduler_options so = {.running_most = o->parallel, .waiting_most = o->queue};
     return fh_scheduler_new(&r->scheduler, r->engine, &so, err);
 }
@@ -137,7 +138,7 @@ fh_status fh_resident_open(fh_fleet_box **out, fh_fleet_slot *s, const fh_fleet_
     if (st == FH_OK) st = start_engine(b, o, room, err);
     if (st == FH_OK && s->n_adapter) st = fh_adapters_open(&r->adapters, s, r->model, &r->bytes, err);
     if (st != FH_OK) {
-        fh_resident_close(b);
+        fh_resident_close(b, NULL);
         return st;
     }
     r->load_ns = fh_clock_ns() - start;
@@ -148,10 +149,12 @@ fh_status fh_resident_open(fh_fleet_box **out, fh_fleet_slot *s, const fh_fleet_
     return FH_OK;
 }
 
-void fh_resident_close(fh_fleet_box *b) {
+void fh_resident_close(fh_fleet_box *b, const fh_fleet_options *o) {
     if (!b) return;
     fh_resident *r = &b->pub;
+    bool writes = r->scheduler != NULL;
     fh_scheduler_free(r->scheduler); /* NULL where there is none */
+    if (o && writes) fh_fleet_keep_prompts(o, b->slot, r->engine);
     fh_engine_free(r->engine);
     fh_adapters_free(r->adapters);
     if (r->has_markup) fh_markup_found_release(&r->markup);

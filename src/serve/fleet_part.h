@@ -64,7 +64,11 @@ struct fh_fleet {
 /* fleet_open.c: blocking, for the fleet's thread. room: bytes that weights and state may take. */
 FH_MUST_USE fh_status fh_resident_open(fh_fleet_box **out, fh_fleet_slot *s, const fh_fleet_options *o, uint64_t room,
                                        fh_err *err);
-void fh_resident_close(fh_fleet_box *b);
+void fh_resident_close(fh_fleet_box *b, const fh_fleet_options *o); /* NULL is fine */
+/* fleet_prompts.c: the prefix cache of an engine that nobody uses, to disk and back. What goes wrong is logged: a
+ * prompt can always be computed again. */
+void fh_fleet_keep_prompts(const fh_fleet_options *o, const fh_fleet_slot *s, fh_engine *e);
+void fh_fleet_take_prompts(const fh_fleet_options *o, const fh_fleet_slot *s, fh_engine *e);
 /* fleet_adapt.c: bytes grows by what they take. */
 FH_MUST_USE fh_status fh_adapters_open(fh_adapters **out, const fh_fleet_slot *s, const fh_model *m, uint64_t *bytes,
                                        fh_err *err);

@@ -325,12 +325,59 @@ def half_open(n):
     return times[int(len(times) * 0.99) - 1] * 1000
 
 
+def kept_prompts():
+    """Computed prompts outlive the server where that is asked for, for their tenant only, and damage is no harm."""
+    home = tempfile.mkdtemp(prefix="fh-serve-")
+    text = " ".join(f"word {i}" for i in range(60))
+
+    def ask(s, key=None):
+        body = json.dumps({"model": "freehold", "prompt": text, "max_tokens": 4, "temperature": 0}).encode()
+        head = {"Content-Type": "application/json", **({"Authorization": "Bearer " + key} if key else {})}
+        r = json.loads(s.ask("/v1/completions", body, head)[1])
+        return r["usage"]["prompt_tokens_details"]["cached_tokens"], r["choices"][0]["text"]
+
+    folder = pathlib.Path(home) / "state" / "prompts"
+    s = Server("--deterministic", home=home)
+    fresh = ask(s)
+    s.stop()
+    check("prompts: none kept unless asked", fresh[0] == 0 and not folder.exists())
+    s = Server("--prompt-cache", "16M", "--deterministic", home=home)
+    check("prompts: a first start knows none", ask(s) == fresh)
+    again = ask(s)
+    s.stop()
+    files = list(folder.glob("*.kv"))
+    check("prompts: one file, its owner's alone", len(files) == 1 and files[0].stat().st_mode & 0o77 == 0, files)
+    s = Server("--prompt-cache", "16M", "--deterministic", home=home)
+    check("prompts: the next server has them", ask(s) == again and again[0] > 100, again)
+    s.stop()
+    data = bytearray(files[0].read_bytes())
+    data[len(data) // 2] ^= 1
+    files[0].write_bytes(data)
+    s = Server("--prompt-cache", "16M", "--deterministic", home=home)
+    check("prompts: a damaged file is refused, aloud", ask(s) == fresh and "prompts.refused" in s.log(), s.log())
+    s.stop()
+    check("prompts: and written anew", files[0].read_bytes() != data)
+    s = Server("--prompt-cache", "16M", "--deterministic", home=home)
+    key = json.loads(s.run("key", "create", "other", "--json")[1])["key"]
+    other = ask(s, key)
+    check("prompts: another tenant has not", other == fresh, (other, fresh))
+    s.run("key", "revoke", "other")
+    s.stop()
+    s = Server("--prompt-cache", "20K", "--deterministic", home=home)
+    ask(s)
+    s.stop()
+    size = sum(f.stat().st_size for f in folder.glob("*"))
+    check("prompts: within the ceiling", size <= 20 << 10, size)
+    s.clean()
+
+
 def main():
     first_steps()
     keys()
     settings()
     tls()
     ends()
+    kept_prompts()
     p99 = half_open(1000)
     check("p99 of /health beside 1,000 half-open connections is under 50 ms", p99 is not None and p99 < 50, p99)
     print(f"{passed} passed, {failed} failed, {skipped} skipped")
