@@ -758,7 +758,7 @@ def tools_and_format(s):
 
 
 def companions(s):
-    """--deterministic: same seed and prompt, same tokens and probabilities, whoever else is in the batch. Companions have
+    """--deterministic: same seed and prompt, same tokens and probabilities, whoever else is in the batch; others have
     random lengths, temperatures, grammars, adapters and times of coming and leaving."""
     rng = random.Random(11)
     probes = [

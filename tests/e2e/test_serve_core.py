@@ -359,6 +359,8 @@ def kept_prompts():
     check("prompts: and written anew", files[0].read_bytes() != data)
     s = Server("--prompt-cache", "16M", "--deterministic", home=home)
     key = json.loads(s.run("key", "create", "other", "--json")[1])["key"]
+    known = any(s.ask("/v1/models")[0] == 401 or time.sleep(0.1) for _ in range(50))  # until the server has read it
+    check("prompts: a key is asked for", known)
     other = ask(s, key)
     check("prompts: another tenant has not", other == fresh, (other, fresh))
     s.run("key", "revoke", "other")
