@@ -160,16 +160,30 @@ test-peers:
 	@python3 tests/api/test_clients.py $(BUILD)/freehold $(GOLDEN) --fetch $(BUILD)/peer/clients
 
 # The server as its clients see it; and under load (minutes). The first two are part of `make test`.
-.PHONY: test-serve test-load
+.PHONY: test-serve test-serve-load test-constant-time soak
 test-serve:
 	@tools/need.sh build test
 	@$(MAKE) --no-print-directory $(BUILD)/freehold
 	@python3 tests/e2e/test_serve_core.py $(BUILD)/freehold
 	@python3 tests/api/test_api.py $(BUILD)/freehold tests/golden
 
-test-load:
+test-serve-load:
 	@$(MAKE) --no-print-directory $(BUILD)/freehold
 	@python3 tests/e2e/load_serve.py $(BUILD)/freehold
+
+# An hour of everything at once: nothing may grow.
+SOAK_MINUTES ?= 60
+soak:
+	@$(MAKE) --no-print-directory $(BUILD)/freehold
+	@python3 tests/e2e/soak_serve.py $(BUILD)/freehold $(SOAK_MINUTES)
+
+# Does the time that a key's check takes tell anything about the secret? (Welch's t, as dudect)
+test-constant-time:
+	@$(MAKE) --no-print-directory $(BUILD)/rel/timing-keys
+	@$(BUILD)/rel/timing-keys
+
+$(O)/timing-keys: tests/timing/key_check.c $(O)/libfreehold.a $(O)/builtin.o
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS_ALL) $(LDFLAGS_ALL) $^ $(LDLIBS) -o $@
 
 # Every allocation, open, read and map of show, verify and one step fails once, and from then on; leaks count.
 test-oom:
@@ -324,7 +338,9 @@ help:
 	@echo 'make test-oom       every failing allocation, open, read and map'
 	@echo 'make fuzz           every fuzz target, FUZZ_SECONDS each (60)'
 	@echo 'make cov            line coverage of the unit tests'
-	@echo 'make test-serve     the server, as its clients see it; test-load: under load, minutes'
+	@echo 'make test-serve     the server, as its clients see it; test-serve-load: under load, minutes'
+	@echo 'make soak           mixed traffic for SOAK_MINUTES (60): nothing may grow'
+	@echo 'make test-constant-time  the time of a key check says nothing about the key'
 	@echo 'make bench          speed, as shares of measured ceilings; MODELS="a.gguf ..."'
 	@echo 'make bench-compare MODELS="..." PEERS="llama=/path/llama-bench ..."  ratios against other programs'
 	@echo 'make bench-masks VOCAB=FILE  masks of allowed tokens for a published vocabulary'

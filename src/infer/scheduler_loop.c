@@ -26,7 +26,8 @@ static void tell_cancelled(fh_ticket *t) {
 static bool must_end(const fh_ticket *t, bool stopping, bool draining, uint64_t now, bool *cancelled, fh_err *why) {
     *cancelled = t->cancel || stopping;
     if (*cancelled) return true;
-    if (t->r.deadline_ns && now - t->submit_ns >= t->r.deadline_ns) {
+    /* one that came after `now` was read has just begun to wait */
+    if (t->r.deadline_ns && now > t->submit_ns && now - t->submit_ns >= t->r.deadline_ns) {
         fh_fail(why, FH_ERR_TIMEOUT, "the request was not through after %llu ms",
                 (unsigned long long)(t->r.deadline_ns / 1000000));
         return true;

@@ -2,7 +2,7 @@
 """tests/e2e/load_serve.py BINARY [--cancels N] [HALF_OPEN...] - the server under a crowd that never finishes.
 
 For each number (1000 and 10000): that many connections with half a head, /health beside them, then their end by
-deadline; descriptors and memory afterwards. Then N (10,000) clients who leave at random moments, then many streams of
+deadline; descriptors and memory afterwards. Before them 100 who never read their answers, N (10,000) clients who leave at random moments, then many streams of
 several keys at once. Takes minutes: a target of its own. Closing line: N passed, N failed, N skipped.
 """
 
@@ -180,11 +180,45 @@ def streams(n):
     s.clean()
 
 
+def stalled(n):
+    """Clients who ask for a long stream and never read: those who read are served, and they are let go in time."""
+    s = core.Server("--log", "off", "--parallel", "8", "--stall-timeout", "4s", "--buffer", "16K", "--audit", "none")
+    before, held = rss(s.p.pid), []
+    for _ in range(n):
+        c = socket.socket()
+        c.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        c.connect(("127.0.0.1", s.port))
+        c.sendall(request(body(True, 1500)))
+        held.append(c)
+    times, start = [], time.time()
+    while time.time() - start < 12:
+        t = time.time()
+        status, text = s.ask("/v1/chat/completions", data=body(False, 4))
+        core.check("an answer beside stalled readers", status == 200 and "choices" in text, text)
+        times.append(time.time() - t)
+    peak = rss(s.p.pid)
+    core.check(
+        f"{n} stalled readers: none keeps a slot",
+        any(idle(s) or time.sleep(0.5) for _ in range(240)),
+        s.admin("/status"),
+    )
+    core.check("memory of what nobody reads is bounded", peak - before < n * 64 + 200_000, (before, peak))
+    times.sort()
+    print(
+        f"{n} stalled readers: {len(times)} answers beside them, median {times[len(times) // 2]:.2f} s, worst {times[-1]:.2f} s; {before} -> {peak} KiB resident"
+    )
+    for c in held:
+        c.close()
+    core.check("it ends", s.stop() == 0, s.log())
+    s.clean()
+
+
 def main():
     args, n_cancel = sys.argv[2:], 10000
     if args[:1] == ["--cancels"]:
         n_cancel, args = int(args[1]), args[2:]
     sys.argv[2:] = args
+    stalled(100)
     cancels(n_cancel)
     streams(1000)
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
