@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""tests/e2e/load_serve.py BINARY [--cancels N] [HALF_OPEN...] - the server under a crowd that never finishes.
+"""tests/e2e/load_serve.py BINARY [--cancels N] [HALF_OPEN...] - the server under crowds that never finish.
 
-For each number (1000 and 10000): that many connections with half a head, /health beside them, then their end by
-deadline; descriptors and memory afterwards. Before them 100 who never read their answers, N (10,000) clients who leave at random moments, then many streams of
-several keys at once. Takes minutes: a target of its own. Closing line: N passed, N failed, N skipped.
+100 clients who never read their answers; N (10,000) who leave at random moments; 1,000 streams of several keys at once;
+for each number (1000 and 10000) that many connections with half a head, /health beside them, their end by deadline,
+descriptors and memory afterwards. Takes minutes: a target of its own. Closing line: N passed, N failed, N skipped.
 """
 
 import asyncio
@@ -205,7 +205,8 @@ def stalled(n):
     core.check("memory of what nobody reads is bounded", peak - before < n * 64 + 200_000, (before, peak))
     times.sort()
     print(
-        f"{n} stalled readers: {len(times)} answers beside them, median {times[len(times) // 2]:.2f} s, worst {times[-1]:.2f} s; {before} -> {peak} KiB resident"
+        f"{n} stalled readers: {len(times)} answers beside them, median {times[len(times) // 2]:.2f} s, "
+        f"worst {times[-1]:.2f} s; {before} -> {peak} KiB resident"
     )
     for c in held:
         c.close()

@@ -1,11 +1,10 @@
 #!/usr/bin/env python3
 """tests/e2e/soak_serve.py BINARY [MINUTES] - mixed traffic for an hour: does anything grow, leak or stop.
 
-Chats whole and streamed, tools, schemas, several answers, vectors, wrong requests, clients that leave, keys that come and
-go, settings that are read again. After a warm-up (a tenth of the time) memory, descriptors and threads are looked at
-every few seconds. Resident memory of the last quarter against that of the first: less than 1 % more (medians). At the
-end no slot is taken, no descriptor open, and only what was meant to fail has failed.
-Closing line: N passed, N failed, N skipped.
+Chats whole and streamed, tools, schemas, several answers, wrong requests, clients that leave, keys that come and go,
+settings that are read again. After a warm-up (a tenth of the time) memory, descriptors and threads are looked at:
+resident memory of the last quarter against that of the first (medians) is less than 1 % more. At the end no slot is
+taken, no descriptor open, and only what was meant to fail has failed. Closing line: N passed, N failed, N skipped.
 """
 
 import json
