@@ -64,4 +64,7 @@ void fh_writer_skip(fh_writer *w, uint64_t n); /* never beyond what is kept */
 FH_MUST_USE fh_status fh_writer_checkpoint(fh_writer *w, fh_err *err);
 void fh_writer_suspend(fh_writer *w); /* frees w; what was kept stays for the next one */
 
+/* For whoever wrote a temporary by other means: fsync, rename, fsync folder. The descriptor stays open. */
+FH_MUST_USE fh_status fh_file_publish(int fd, const char *temporary, const char *target, fh_err *err);
+
 #endif

@@ -31,7 +31,7 @@ struct fh_writer {
     size_t pending; /* of buffer, not yet written */
     char identity[IDENTITY_CHARS + 1];
     char at_path[FH_PATH_MAX];
-    char target[FH_PATH_MAX], temporary[FH_PATH_MAX], folder[FH_PATH_MAX];
+    char target[FH_PATH_MAX], temporary[FH_PATH_MAX];
     uint8_t buffer[BUFFER_BYTES];
 };
 
@@ -53,17 +53,18 @@ static fh_status make_names(fh_writer *w, const char *path, bool resumable, fh_e
     char name[320];
     if (!fh_path_is_plain_name(base)) return fh_fail(err, FH_ERR_USAGE, "'%s' is no file name", path);
     if (folder.len == 0) folder = FH_STR("./");
-    if (!fh_str_copy(w->target, sizeof w->target, whole) || !fh_str_copy(w->folder, sizeof w->folder, folder))
+    char above[FH_PATH_MAX];
+    if (!fh_str_copy(w->target, sizeof w->target, whole) || !fh_str_copy(above, sizeof above, folder))
         return fh_fail(err, FH_ERR_LIMIT, "a path longer than %d bytes", FH_PATH_MAX - 1);
     const int len = (int)FH_MIN(base.len, (size_t)200);
     if (resumable) {
         snprintf(name, sizeof name, ".%.*s.part.at", len, base.ptr);
-        FH_TRY(fh_path_join(w->at_path, w->folder, fh_str_of(name), err));
+        FH_TRY(fh_path_join(w->at_path, above, fh_str_of(name), err));
         snprintf(name, sizeof name, ".%.*s.part", len, base.ptr);
     } else {
         snprintf(name, sizeof name, ".%.*s.%ld-%u.part", len, base.ptr, (long)getpid(), atomic_fetch_add(&serial, 1));
     }
-    return fh_path_join(w->temporary, w->folder, fh_str_of(name), err);
+    return fh_path_join(w->temporary, above, fh_str_of(name), err);
 }
 
 fh_status fh_writer_open(fh_writer **out, const char *path, fh_err *err) {
@@ -212,15 +213,27 @@ fh_status fh_writer_checkpoint(fh_writer *w, fh_err *err) {
     return FH_OK;
 }
 
-static fh_status sync_folder(const fh_writer *w, fh_err *err) {
-    int fd = open(w->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) return fh_fail_errno(err, "open folder", w->folder);
+static fh_status sync_folder(const char *target, fh_err *err) {
+    char folder[FH_PATH_MAX];
+    fh_str whole = fh_str_of(target), base = fh_path_base(whole);
+    fh_str above = fh_str_first(whole, whole.len - base.len);
+    if (!fh_str_copy(folder, sizeof folder, above.len ? above : FH_STR("./")))
+        return fh_fail(err, FH_ERR_LIMIT, "a path longer than %d bytes", FH_PATH_MAX - 1);
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return fh_fail_errno(err, "open folder", folder);
     int rc = sync_fd(fd);
     int why = errno;
     close(fd);
     errno = why;
     /* some file systems refuse to sync a folder: the rename has happened all the same */
-    return rc == 0 || why == EINVAL || why == EROFS ? FH_OK : fh_fail_errno(err, "sync folder", w->folder);
+    return rc == 0 || why == EINVAL || why == EROFS ? FH_OK : fh_fail_errno(err, "sync folder", folder);
+}
+
+fh_status fh_file_publish(int fd, const char *temporary, const char *target, fh_err *err) {
+    if (sync_fd(fd) != 0) return fh_fail_errno(err, "sync", target);
+    if ((FH_FAULT(FH_FAULT_RENAME) ? -1 : rename(temporary, target)) != 0)
+        return fh_fail_errno(err, "rename the finished file to", target);
+    return sync_folder(target, err);
 }
 
 fh_status fh_writer_commit(fh_writer *w, fh_err *err) {
@@ -229,19 +242,10 @@ fh_status fh_writer_commit(fh_writer *w, fh_err *err) {
         return FH_OK;
     }
     fh_status status = flush(w, err);
-    if (status == FH_OK && sync_fd(w->fd) != 0) status = fh_fail_errno(err, "sync", w->target);
-    if (close(w->fd) != 0 && status == FH_OK) status = fh_fail_errno(err, "close", w->target);
-    w->fd = -1;
     if (status == FH_OK && w->at_fd >= 0) unlink(w->at_path);
-    if (status == FH_OK && (FH_FAULT(FH_FAULT_RENAME) ? -1 : rename(w->temporary, w->target)) != 0)
-        status = fh_fail_errno(err, "rename the finished file to", w->target);
-    if (status != FH_OK) {
-        fh_writer_abort(w);
-        return status;
-    }
-    status = sync_folder(w, err);
-    if (w->at_fd >= 0) close(w->at_fd);
-    fh_free(w);
+    if (status == FH_OK) status = fh_file_publish(w->fd, w->temporary, w->target, err);
+    if (status == FH_OK) fh_writer_suspend(w); /* closes; there is no temporary any more */
+    else fh_writer_abort(w);
     return status;
 }
 

@@ -12,13 +12,6 @@
 #define MAX_SUMS_BYTES (16u << 20)
 #define HASH_PIECE ((size_t)1 << 20)
 
-static bool is_hex64(fh_str s) {
-    if (s.len != 64) return false;
-    for (size_t i = 0; i < 64; i++)
-        if (!isxdigit((unsigned char)s.ptr[i]) || isupper((unsigned char)s.ptr[i])) return false;
-    return true;
-}
-
 static void expect(fh_verify_file *f, fh_str hex, const char *where) {
     (void)fh_str_copy(f->expected, sizeof f->expected, hex);
     f->recorded_in = where;
@@ -30,7 +23,7 @@ static void look_at_name(fh_verify_file *f) {
     if (!realpath(f->path, real)) return;
     fh_str name = fh_path_base(fh_str_of(real));
     if (fh_str_starts(name, "sha256-")) name = fh_str_drop(name, 7);
-    if (is_hex64(name)) expect(f, name, "its name");
+    if (fh_sha256_is_hex(name)) expect(f, name, "its name");
 }
 
 /* Lines "HEX  NAME" or "HEX *NAME"; a line of HEX alone speaks of the file it is named after. */
@@ -41,7 +34,7 @@ static bool find_in_sums(fh_str text, fh_str name, bool alone, fh_str *hex) {
         if (fh_str_find(text, '\n', &eol)) line.len = eol;
         text = fh_str_drop(text, line.len + 1);
         while (line.len && isspace((unsigned char)line.ptr[line.len - 1])) line.len--;
-        if (line.len < 64 || !is_hex64(fh_str_first(line, 64))) continue;
+        if (line.len < 64 || !fh_sha256_is_hex(fh_str_first(line, 64))) continue;
         fh_str rest = fh_str_drop(line, 64);
         if (rest.len >= 2) rest = fh_str_drop(rest, 2); /* two blanks, or a blank and '*' */
         if (!(alone && rest.len == 0) && !fh_str_eq(fh_path_base(rest), name)) continue;

@@ -2,10 +2,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "serve/config.h"
 
-#include <errno.h>
-#include <sys/stat.h>
-
-#include "base/env.h"
+#include "base/folder.h"
 #include "base/num.h"
 
 #define MOST_BYTES ((size_t)1 << 20)
@@ -243,29 +240,11 @@ void fh_config_cold_changes(const fh_config *was, const fh_config *now, fh_buf *
 
 /* ---- folders ---- */
 
-static fh_status own_folder(char out[FH_PATH_MAX], const char *in_home, const char *in_own, fh_err *err) {
-    const char *own = fh_env_get(FH_ENV_FREEHOLD_HOME), *home = fh_env_get(FH_ENV_HOME);
-    if (own) return fh_path_join(out, own, fh_str_of(in_own), err);
-    if (home) return fh_path_join(out, home, fh_str_of(in_home), err);
-    return fh_fail(err, FH_ERR_NOT_FOUND, "neither FREEHOLD_HOME nor HOME says where this user's files are");
-}
-
 fh_status fh_config_default_path(char out[FH_PATH_MAX], fh_err *err) {
-    return own_folder(out, ".config/freehold/config", "config", err);
-}
-
-static fh_status make_folders(char *path, fh_err *err) {
-    for (char *at = path + 1;; at++) {
-        if (*at != '/' && *at != '\0') continue;
-        char was = *at;
-        *at = '\0';
-        if (mkdir(path, 0700) != 0 && errno != EEXIST) return fh_fail_errno(err, "make folder", path);
-        *at = was;
-        if (was == '\0') return FH_OK;
-    }
+    return fh_folder_own(out, ".config/freehold/config", "config", err);
 }
 
 fh_status fh_config_state_dir(char out[FH_PATH_MAX], bool make, fh_err *err) {
-    FH_TRY(own_folder(out, ".local/state/freehold", "state", err));
-    return make ? make_folders(out, err) : FH_OK;
+    FH_TRY(fh_folder_own(out, ".local/state/freehold", "state", err));
+    return make ? fh_folder_make(out, err) : FH_OK;
 }
