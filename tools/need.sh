@@ -5,8 +5,8 @@ set -eu
 packages=
 for purpose in "$@"; do
     case $purpose in
-    build) packages="$packages gcc libc6-dev libssl-dev libutf8proc-dev libpcre2-dev libedit-dev libevent-dev libcurl4-openssl-dev" ;;
-    test) packages="$packages python3" ;;
+    build) packages="$packages gcc libc6-dev libssl-dev libutf8proc-dev libpcre2-dev libedit-dev libevent-dev libcurl4-openssl-dev libsqlite3-dev" ;;
+    test) packages="$packages python3 docker-registry strace" ;;
     peers) python3 -m pip --version >/dev/null 2>&1 || packages="$packages python3-pip" ;;
     lint) packages="$packages clang clang-format clang-tidy cppcheck python3" ;;
     fuzz) packages="$packages clang libclang-rt-14-dev" ;;

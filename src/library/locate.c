@@ -10,6 +10,7 @@
 static const char *const source_names[] = {
     [FH_SOURCE_BUILTIN] = "built in",
     [FH_SOURCE_PATH] = "path",
+    [FH_SOURCE_LIBRARY] = "library",
     [FH_SOURCE_OLLAMA] = "Ollama's store",
     [FH_SOURCE_HF_CACHE] = "Hugging Face's cache",
     [FH_SOURCE_LM_STUDIO] = "LM Studio's folder",
@@ -47,14 +48,17 @@ static fh_status locate_path(fh_location *out, const char *model, fh_err *err) {
     return enter_hf_entry(out, err);
 }
 
+/* "org/name:file.gguf" is a name: a file of a repository. */
 static bool looks_like_path(fh_str s) {
-    return fh_str_starts(s, "/") || fh_str_starts(s, "./") || fh_str_starts(s, "../") || fh_str_starts(s, "~") ||
-           fh_str_ends(s, ".gguf") || fh_str_ends(s, ".safetensors");
+    size_t colon;
+    if (fh_str_starts(s, "/") || fh_str_starts(s, "./") || fh_str_starts(s, "../") || fh_str_starts(s, "~"))
+        return true;
+    return (fh_str_ends(s, ".gguf") || fh_str_ends(s, ".safetensors")) && !fh_str_find(s, ':', &colon);
 }
 
 fh_status fh_locate(fh_location *out, const char *model, fh_err *err) {
-    static fh_status (*const stores[])(fh_location *, fh_str, bool *, fh_err *) = {fh_locate_ollama, fh_locate_hf_cache,
-                                                                                   fh_locate_lm_studio};
+    static fh_status (*const stores[])(fh_location *, fh_str, bool *, fh_err *) = {
+        fh_locate_library, fh_locate_ollama, fh_locate_hf_cache, fh_locate_lm_studio};
     fh_location found_at;
     memset(&found_at, 0, sizeof found_at);
     if (!model || !model[0]) {
@@ -77,6 +81,7 @@ fh_status fh_locate(fh_location *out, const char *model, fh_err *err) {
     }
     if (looks_like_path(s)) return fh_fail(err, FH_ERR_NOT_FOUND, "there is no file or folder '%s'", model);
     return fh_fail(err, FH_ERR_NOT_FOUND,
-                   "no model '%s': not a file, not in Ollama's store, Hugging Face's cache or LM Studio's folder",
+                   "no model '%s': not a file, not in the library, Ollama's store, Hugging Face's cache or LM Studio's "
+                   "folder; `freehold list` shows what is here, `freehold pull` fetches",
                    model);
 }

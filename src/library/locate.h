@@ -1,6 +1,7 @@
 /* library/locate.h - what a user may type where a MODEL is asked for, and where it then is.
  * SPDX-License-Identifier: Apache-2.0
- * Tried in this order: nothing (the built-in model), a path, Ollama's store, Hugging Face's cache, LM Studio's folder.
+ * Tried in this order: nothing (the built-in model), a path, freehold's library, Ollama's store, Hugging Face's cache,
+ * LM Studio's folder.
  * Stores of other programs are read in place and never written. Names and digests found in their files are checked
  * before they become part of a path. Nothing is fetched from anywhere. */
 #ifndef FH_LIBRARY_LOCATE_H
@@ -11,6 +12,7 @@
 typedef enum fh_source {
     FH_SOURCE_BUILTIN,
     FH_SOURCE_PATH,
+    FH_SOURCE_LIBRARY,
     FH_SOURCE_OLLAMA,
     FH_SOURCE_HF_CACHE,
     FH_SOURCE_LM_STUDIO

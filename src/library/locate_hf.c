@@ -101,7 +101,7 @@ static fh_status choose_snapshot(char out[FH_PATH_MAX], const char *entry, fh_st
     return st;
 }
 
-static bool cache_root(char out[FH_PATH_MAX]) {
+bool fh_locate_hf_root(char out[FH_PATH_MAX]) {
     const char *hub = fh_env_get(FH_ENV_HF_HUB_CACHE);
     if (hub) return fh_str_copy(out, FH_PATH_MAX, fh_str_of(hub));
     if (fh_locate_root(out, fh_env_get(FH_ENV_HF_HOME), "hub")) return true;
@@ -115,7 +115,7 @@ fh_status fh_locate_hf_cache(fh_location *out, fh_str model, bool *found, fh_err
     if (fh_str_starts(fh_path_base(model), "models--")) { /* the entry itself, by path */
         if (!fh_str_copy(entry, sizeof entry, model)) return FH_OK;
     } else {
-        if (!parse_repo(model, &r) || !cache_root(root)) return FH_OK;
+        if (!parse_repo(model, &r) || !fh_locate_hf_root(root)) return FH_OK;
         snprintf(folder, sizeof folder, "models--%.*s--%.*s", FH_STR_ARG(r.org), FH_STR_ARG(r.name));
         FH_TRY(fh_path_join(entry, root, fh_str_of(folder), err));
         snprintf(out->name, sizeof out->name, "%.*s/%.*s", FH_STR_ARG(r.org), FH_STR_ARG(r.name));
@@ -127,14 +127,17 @@ fh_status fh_locate_hf_cache(fh_location *out, fh_str model, bool *found, fh_err
     return choose_variant(out, r.variant, err);
 }
 
+bool fh_locate_lm_studio_root(char out[FH_PATH_MAX], size_t which) {
+    return fh_locate_root(out, fh_env_get(FH_ENV_HOME), which == 0 ? ".lmstudio/models" : ".cache/lm-studio/models");
+}
+
 fh_status fh_locate_lm_studio(fh_location *out, fh_str model, bool *found, fh_err *err) {
-    static const char *const tails[] = {".lmstudio/models", ".cache/lm-studio/models"};
     char root[FH_PATH_MAX], repo[sizeof out->name];
     repo_name r = {0};
     if (!parse_repo(model, &r)) return FH_OK;
     snprintf(repo, sizeof repo, "%.*s/%.*s", FH_STR_ARG(r.org), FH_STR_ARG(r.name));
-    for (size_t i = 0; i < FH_COUNT(tails); i++) {
-        if (!fh_locate_root(root, fh_env_get(FH_ENV_HOME), tails[i])) continue;
+    for (size_t i = 0; i < 2; i++) {
+        if (!fh_locate_lm_studio_root(root, i)) continue;
         FH_TRY(fh_path_join(out->path, root, fh_str_of(repo), err));
         if (fh_file_get_kind(out->path) != FH_FILE_DIR) continue;
         snprintf(out->name, sizeof out->name, "%s", repo);

@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "base/env.h"
+#include "base/hash.h"
 #include "base/json.h"
 #include "base/num.h"
 #include "library/locate_part.h"
@@ -51,13 +52,6 @@ static bool parse_name(fh_str s, ollama_name *n) {
            fh_path_is_plain_name(n->tag);
 }
 
-static bool is_hex_digest(fh_str s) {
-    if (s.len != 64) return false;
-    for (size_t i = 0; i < s.len; i++)
-        if (!((s.ptr[i] >= '0' && s.ptr[i] <= '9') || (s.ptr[i] >= 'a' && s.ptr[i] <= 'f'))) return false;
-    return true;
-}
-
 /* <root>/manifests/HOST/SPACE/MODEL/TAG: the root's length, or false. */
 static bool split_manifest_path(fh_str path, size_t *root) {
     fh_str s = path, part;
@@ -76,7 +70,8 @@ bool fh_locate_is_ollama_manifest(const char *path) {
 static fh_status blob_path(char out[FH_PATH_MAX], fh_str root, const fh_json_node *layer, fh_err *err) {
     fh_str digest, hex;
     const fh_json_node *node = fh_json_get(layer, "digest");
-    if (!fh_json_to_str(node, &digest) || !fh_str_starts(digest, "sha256:") || !is_hex_digest(fh_str_drop(digest, 7)))
+    if (!fh_json_to_str(node, &digest) || !fh_str_starts(digest, "sha256:") ||
+        !fh_sha256_is_hex(fh_str_drop(digest, 7)))
         return fh_fail_at(err, FH_ERR_FORMAT, node ? node->offset : layer->offset,
                           "a layer's digest is not 'sha256:' and 64 hex digits");
     hex = fh_str_drop(digest, 7);
@@ -123,20 +118,19 @@ fh_status fh_locate_ollama_manifest(fh_location *out, const char *path, fh_err *
     return st;
 }
 
+bool fh_locate_ollama_root(char out[FH_PATH_MAX], size_t which) {
+    const char *stated = fh_env_get(FH_ENV_OLLAMA_MODELS);
+    if (stated) return which == 0 && fh_str_copy(out, FH_PATH_MAX, fh_str_of(stated));
+    return fh_locate_root(out, which == 0 ? fh_env_get(FH_ENV_HOME) : "/usr/share/ollama", ".ollama/models");
+}
+
 fh_status fh_locate_ollama(fh_location *out, fh_str model, bool *found, fh_err *err) {
-    char root[3][FH_PATH_MAX], manifest[FH_PATH_MAX];
-    size_t n_root = 0;
+    char root[FH_PATH_MAX], manifest[FH_PATH_MAX];
     ollama_name n;
     if (!parse_name(model, &n)) return FH_OK;
-    const char *stated = fh_env_get(FH_ENV_OLLAMA_MODELS);
-    if (stated) {
-        n_root += fh_str_copy(root[0], FH_PATH_MAX, fh_str_of(stated));
-    } else {
-        n_root += fh_locate_root(root[n_root], fh_env_get(FH_ENV_HOME), ".ollama/models");
-        n_root += fh_locate_root(root[n_root], "/usr/share/ollama", ".ollama/models");
-    }
-    for (size_t i = 0; i < n_root; i++) {
-        int len = snprintf(manifest, sizeof manifest, "%.*s/manifests/%.*s/%.*s/%.*s/%.*s", FH_PATH_MAX / 2, root[i],
+    for (size_t i = 0; i < 2; i++) {
+        if (!fh_locate_ollama_root(root, i)) continue;
+        int len = snprintf(manifest, sizeof manifest, "%.*s/manifests/%.*s/%.*s/%.*s/%.*s", FH_PATH_MAX / 2, root,
                            FH_STR_ARG(n.host), FH_STR_ARG(n.space), FH_STR_ARG(n.model), FH_STR_ARG(n.tag));
         if (len >= (int)sizeof manifest || fh_file_get_kind(manifest) != FH_FILE_REGULAR) continue;
         FH_TRY(fh_locate_ollama_manifest(out, manifest, err));
