@@ -176,22 +176,30 @@ void fh_progress_start(fh_progress *p, const fh_cli *cli, const char *what, uint
 void fh_progress_at(fh_progress *p, uint64_t done) {
     enum { WIDTH = 30 };
     uint64_t now = fh_clock_ns();
+    if (!p->first_ns || done < p->first_done) {
+        p->first_ns = now;
+        p->first_done = done;
+    }
     /* nothing for work under a second, then ten times a second at most */
-    if (!p->on || now - p->started_ns < 1000000000u || now - p->shown_ns < 100000000u) return;
+    if (!p->on || now - p->started_ns < 1000000000u || now - p->shown_ns < 100000000u || now == p->first_ns) return;
     p->shown_ns = now;
     p->drawn = true;
     double part = p->total ? (double)done / (double)p->total : 0;
     char bar[WIDTH + 1];
     for (int i = 0; i < WIDTH; i++) bar[i] = i < (int)(part * WIDTH) ? '#' : '.';
     bar[WIDTH] = '\0';
-    double seconds = (double)(now - p->started_ns) * 1e-9;
-    double left = part > 0 ? seconds / part - seconds : 0;
-    fprintf(p->to, "\r%s [%s] %3.0f%%  %.0f s left ", p->what, bar, part * 100, left);
+    double seconds = (double)(now - p->first_ns) * 1e-9, rate = (double)(done - p->first_done) / seconds;
+    double left = rate > 0 && p->total > done ? (double)(p->total - done) / rate : 0;
+    char text[2][32], amount[80] = "";
+    if (p->bytes)
+        snprintf(amount, sizeof amount, "  %s  %s/s", fh_cli_bytes(done, text[0], sizeof text[0]),
+                 fh_cli_bytes((uint64_t)rate, text[1], sizeof text[1]));
+    fprintf(p->to, "\r%s [%s] %3.0f%%%s  %.0f s left \033[K", p->what, bar, part * 100, amount, left);
     fflush(p->to);
 }
 
 void fh_progress_end(fh_progress *p) {
     if (!p->drawn) return;
-    fprintf(p->to, "\r%*s\r", (int)strlen(p->what) + 60, "");
+    fprintf(p->to, "\r\033[K");
     fflush(p->to);
 }

@@ -67,6 +67,8 @@ typedef struct fh_progress {
     const char *what;
     uint64_t total, started_ns, shown_ns;
     bool on, drawn;
+    bool bytes;                    /* also a rate; set after the start */
+    uint64_t first_ns, first_done; /* of what this run does: a download may go on from the middle */
 } fh_progress;
 void fh_progress_start(fh_progress *p, const fh_cli *cli, const char *what, uint64_t total);
 void fh_progress_at(fh_progress *p, uint64_t done);
