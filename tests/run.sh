@@ -33,6 +33,7 @@ case $kind in asan | tsan) open=--sandbox=no ;; *) open= ;; esac
 suite python3 tests/api/test_api.py "$binary" tests/golden $open
 [ "$kind" = test ] && suite python3 tests/e2e/test_serve_core.py "$binary"
 [ "$kind" = test ] && suite python3 tests/e2e/test_serve_first.py "$binary"
+suite python3 tests/e2e/test_pull.py "$binary" tests/golden
 if [ -n "$golden" ]; then
     suite python3 tests/e2e/test_digests.py "$binary" "$golden"
     suite python3 tests/e2e/test_show.py "$binary" "$golden"
