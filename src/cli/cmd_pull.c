@@ -83,7 +83,7 @@ int fh_cmd_pull(fh_cli *cli) {
         fh_fail(&err, FH_ERR_USAGE, "which model? for example `freehold pull llama3.2:1b`, or owner/repo:Q4_K_M");
         return fh_cli_fail(cli, &err);
     }
-    if (fh_puller_run(&p, &r, model, false, &err) != FH_OK) return fh_cli_fail(cli, &err);
+    if (fh_puller_run(&p, &r, model, &err) != FH_OK) return fh_cli_fail(cli, &err);
     fh_buf out;
     fh_buf_init(&out, MAX_OUTPUT);
     if (cli->json) json_report(&out, &r, p.dry_run);

@@ -9,7 +9,8 @@
 typedef struct fh_puller {
     const fh_cli *cli;
     bool verbose, all, dry_run;
-    const char *endpoint, *as;
+    const char *endpoint, *as, *want_id, *source;
+    bool keep_before;
     uint64_t connections, retries;
     fh_progress fetching, checking;
     bool fetch_shown, check_shown;
@@ -24,6 +25,6 @@ typedef struct fh_puller {
     }
 
 /* One model, with a progress bar; o.fetch.watch is filled here. */
-FH_MUST_USE fh_status fh_puller_run(fh_puller *p, fh_pull_result *r, const char *model, bool keep_before, fh_err *err);
+FH_MUST_USE fh_status fh_puller_run(fh_puller *p, fh_pull_result *r, const char *model, fh_err *err);
 
 #endif

@@ -34,13 +34,15 @@ static void show_checking(void *ctx, uint64_t done, uint64_t total) {
     fh_progress_at(&p->checking, done);
 }
 
-fh_status fh_puller_run(fh_puller *p, fh_pull_result *r, const char *model, bool keep_before, fh_err *err) {
+fh_status fh_puller_run(fh_puller *p, fh_pull_result *r, const char *model, fh_err *err) {
     const fh_pull_options o = {
         .endpoint = p->endpoint,
         .as = p->as,
         .all = p->all,
         .dry_run = p->dry_run,
-        .keep_before = keep_before,
+        .want_id = p->want_id,
+        .source = p->source,
+        .keep_before = p->keep_before,
         .fetch = {.connections = (unsigned)FH_MIN(p->connections, 32u),
                   .retries = (unsigned)FH_MIN(p->retries, 1000u),
                   .watch = {.url = say_url, .retry = say_retry, .progress = show_fetching, .ctx = p}},

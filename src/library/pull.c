@@ -190,8 +190,9 @@ static fh_status describe(pull *p, fh_err *err) {
     m->n_file = p->list.n;
     m->file = fh_arena_alloc(a, p->list.n, sizeof *m->file);
     if (!m->file) return fh_arena_fail(a, err);
-    if (!fh_arena_copy(a, fh_str_of(p->name->source), &m->source) ||
-        !fh_arena_copy(a, p->list.revision, &m->revision) || !fh_arena_copy(a, p->list.entry, &m->entry))
+    const char *source = p->o->source ? p->o->source : p->name->source;
+    if (!fh_arena_copy(a, fh_str_of(source), &m->source) || !fh_arena_copy(a, p->list.revision, &m->revision) ||
+        !fh_arena_copy(a, p->list.entry, &m->entry))
         return fh_arena_fail(a, err);
     m->bytes = 0;
     for (size_t i = 0; i < p->list.n; i++) {
@@ -207,6 +208,11 @@ static fh_status keep(pull *p, fh_err *err) {
     fh_store_model before;
     bool found = false;
     FH_TRY(fh_store_model_id(&p->r->model, err));
+    if (p->o->want_id && strcmp(p->o->want_id, p->r->model.id) != 0)
+        return fh_fail(
+            err, FH_ERR_CORRUPT,
+            "'%.200s' is not the model that the lock names: %.16s... came, %.16s... is wanted; it got no name",
+            p->name->source, p->r->model.id, p->o->want_id);
     FH_TRY(fh_store_find(p->store, p->r->model.name, &p->r->arena, &before, &found, err));
     p->r->unchanged = found && fh_str_eq(before.name, p->r->model.name) && strcmp(before.id, p->r->model.id) == 0;
     FH_TRY(fh_store_put(p->store, &p->r->model, p->o->keep_before, err));

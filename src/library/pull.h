@@ -11,6 +11,8 @@
 typedef struct fh_pull_options {
     const char *endpoint; /* or NULL: the usual address of the hub */
     const char *as;       /* name in the library, or NULL: as pulled */
+    const char *want_id;  /* or NULL: the model must come out as this one, or nothing gets a name */
+    const char *source;   /* what is noted as its source, or NULL: what was asked for */
     bool all;             /* every file of a repository that is not pickle */
     bool dry_run;         /* only say what would be fetched */
     bool keep_before;     /* what the name stood for stays, for rollback */
