@@ -156,6 +156,8 @@ test-peers:
 	@sh $(GOLDEN)/peer-data.sh $(BUILD)/peer
 	@python3 tests/golden/check.py $(BUILD)/freehold tokenizers templates --data $(GOLDEN) --peer-data $(BUILD)/peer
 	@python3 tests/e2e/test_license.py $(BUILD)/freehold $(BUILD)/peer
+	@test -d $(BUILD)/peer/hub || python3 -m pip install --quiet --no-compile --target $(BUILD)/peer/hub huggingface_hub
+	@python3 tests/e2e/test_pull_peers.py $(BUILD)/freehold $(BUILD)/peer/hub
 	@python3 tests/e2e/schema_suite.py $(BUILD)/freehold --fetch $(BUILD)/peer/schema --schemas 300
 	@python3 tests/api/test_clients.py $(BUILD)/freehold $(GOLDEN) --fetch $(BUILD)/peer/clients
 

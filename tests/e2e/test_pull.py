@@ -18,6 +18,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 import urllib.request
@@ -204,7 +205,7 @@ def tokens(hub):
 # ---- faults ----
 
 
-def big_repo(hub, name="org/big", mib=12):
+def big_repo(hub, name="org/big", mib=6):
     files = {"model.safetensors": rng.randbytes(mib << 20), "config.json": b"{}", "tokenizer.json": rng.randbytes(9000)}
     hub.add_repo(name, files)
     return files
@@ -660,6 +661,194 @@ def in_place(hub):
     m.remove()
 
 
+def upgrades(hub):
+    first = big_repo(hub, "org/up", 1)
+    m = Machine(hub)
+    a = m.json("pull", "org/up")
+    rc, out, err = m.run("upgrade")
+    check("nothing new", rc == 0 and "is what it was" in out, (out, err))
+    rc, _, err = m.run("rollback", "org/up")
+    check("nothing to go back to", rc == 1 and "nothing was kept" in err, err)
+    second = dict(first, **{"tokenizer.json": b"new"})
+    hub.add_repo("org/up", second, commit="2e" * 20)
+    b = m.json("upgrade", "org/up")
+    check("upgraded", b[0]["changed"] and b[0]["id"] != a["id"] and b[0]["revision"] == "2e" * 20, b)
+    check("the old one is still there", same_files(a["folder"], first))
+    rc, out, err = m.run("rollback", "org/up")
+    check("rollback", rc == 0 and m.json("list")["models"][0]["id"] == a["id"] and same_files(a["folder"], first), err)
+    check("and forth again", m.json("rollback", "org/up").get("id") == b[0]["id"])
+    check("gc keeps it", m.json("gc").get("blobs") == 0 and same_files(a["folder"], first))
+    check("until told", m.json("gc", "--before").get("blobs") == 1 and not pathlib.Path(a["folder"]).exists())
+    check("the new one stays", m.json("rollback", "org/up").get("rc") == 1 and m.blobs_are_whole())
+    m.remove()
+
+
+def locks(hub):
+    """A second machine becomes equal to the first, also when the hub has moved on; a lock that lies gets no name."""
+    first = big_repo(hub, "org/team", 1)
+    digest = hub.add_image("library/team", "1b", ollama_layers())
+    a, b = Machine(hub), Machine(hub)
+    one = a.json("pull", "org/team")
+    host = hub.url[7:]
+    two = a.json("pull", f"{host}/library/team:1b")
+    lock = a.home / "freehold.lock"
+    rc, out, err = a.run("lock", "-o", lock)
+    text = json.loads(lock.read_text())
+    check("lock", rc == 0 and {x["id"] for x in text["models"]} == {one["id"], two["id"]}, (out, err))
+    # the tag moves on, the pinned digest stays
+    hub.add_image("library/team", "1b", [("application/vnd.ollama.image.model", b"GGUFother", None)])
+    check("sync --check says what is missing", b.run("sync", "--lock", lock, "--check")[0] == 1)
+    r = b.json("sync", "--lock", lock)
+    names = {x["name"]: x["id"] for x in b.json("list")["models"]}
+    check("sync", r.get("fetched") == 2 and names == {x["name"]: x["id"] for x in text["models"]}, (r, names))
+    check(
+        "sources are those of the lock",
+        {x["pulled_from"] for x in b.json("list")["models"]} == {x["source"] for x in text["models"]},
+    )
+    r = b.json("sync", "--lock", lock)
+    check("a second sync asks nobody", r.get("right") == 2 and r["fetched"] == 0, r)
+    b.run("cp", "org/team", "spare")
+    b.run("rm", "org/team")
+    hub.requests.clear()
+    r = b.json("sync", "--lock", lock, "--prune")
+    check("from what is here, and pruned", r.get("renamed") == 1 and r["removed"] == 1 and not hub.requests, r)
+    c = Machine(hub)
+    evil = json.loads(lock.read_text())
+    hub.add_repo("org/team", dict(first, **{"tokenizer.json": b"tampered"}))
+    rc, _, err = c.run("sync", "--lock", lock)
+    check(
+        "other bytes than the lock's get no name",
+        rc == 1
+        and "not the model that the lock names" in err
+        and not any(x["name"] == "org/team" for x in c.json("list")["models"]),
+        err,
+    )
+    for field, value in (("id", "0" * 64), ("name", "../x"), ("entry", "../x"), ("files", [])):
+        evil["models"][0][field] = value
+        lock.write_text(json.dumps(evil))
+        check(f"a lock with a bad {field}", c.run("sync", "--lock", lock)[0] == 1)
+        evil = json.loads(json.dumps(text))
+    check("digests of registries are pinned", digest.startswith("sha256:") and two["revision"] == digest)
+    for m in (a, b, c):
+        m.remove()
+
+
+def bundles(hub):
+    a, b = Machine(hub), Machine(hub)
+    hub.add_repo("org/crate", dict(llama_files(), LICENSE=b"Apache License", **{"LICENSE.md": b"Apache License"}))
+    r = a.json("pull", "org/crate")
+    archive, result = a.home / "model.tar", a.home / "eval.json"
+    result.write_text('{"score": 0.5}')
+    rc, out, err = a.run("bundle", "org/crate", "-o", archive, "--add", result)
+    check("bundle", rc == 0 and "signed by" in out, (out, err))
+    print_ = out.strip().split()[-1]
+    listed = subprocess.run(["tar", "-tf", archive], capture_output=True, text=True)
+    check("tar can look into it", listed.returncode == 0 and listed.stdout.startswith("freehold-bundle.json"), listed)
+    rc, _, err = b.run("unbundle", archive)
+    check("a stranger's signature is not enough", rc == 1 and print_ in err and not b.json("list")["models"], err)
+    rc, _, err = b.run("unbundle", archive, "--trust", "0" * 64)
+    check("nor is another's", rc == 1, err)
+    hub.requests.clear()
+    rc, out, err = b.run("unbundle", archive, "--trust", print_, "--extras", b.home / "extras")
+    check("unbundle", rc == 0 and b.json("list")["models"][0]["id"] == r["id"], (out, err))
+    check("offline", not hub.requests)
+    check(
+        "extras",
+        (b.home / "extras/eval.json").read_text() == '{"score": 0.5}'
+        and "licen" in (b.home / "extras/passport.json").read_text(),
+    )
+    check("it runs", b.run("run", "org/crate", "--tokens", "1 2", "--ids", "-n", "2")[0] == 0)
+    rc, out, err = a.run("unbundle", archive, "--check", "--as", "again")
+    check("one's own key is trusted, --check keeps nothing", rc == 0 and len(a.json("list")["models"]) == 1, err)
+    # keys and signatures by OpenSSL's own tool
+    key, public = a.home / "key.pem", a.home / "public.pem"
+    subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", key], check=True)
+    subprocess.run(["openssl", "pkey", "-in", key, "-pubout", "-out", public], check=True)
+    other = a.home / "other.tar"
+    a.run("bundle", "org/crate", "-o", other, "--key", key)
+    check("openssl's keys", b.run("unbundle", other, "--key", public, "--check")[0] == 0)
+    check("another key", b.run("unbundle", archive, "--key", public, "--check")[0] == 1)
+    with tarfile.open(other) as tar:
+        text = tar.extractfile("freehold-bundle.json").read()
+        sig = bytes.fromhex(json.load(tar.extractfile("freehold-bundle.sig"))["signature"])
+    (a.home / "list").write_bytes(text)
+    (a.home / "sig").write_bytes(sig)
+    p = subprocess.run(
+        [
+            "openssl",
+            "pkeyutl",
+            "-verify",
+            "-pubin",
+            "-inkey",
+            public,
+            "-rawin",
+            "-in",
+            a.home / "list",
+            "-sigfile",
+            a.home / "sig",
+        ],
+        capture_output=True,
+    )
+    check("openssl verifies the list", p.returncode == 0, p.stderr)
+    whole = archive.read_bytes()
+    held = {x: 0 for x in ("refused", "same")}
+    for i in range(60):  # one bit anywhere; padding and tar's dates do not matter to what is kept
+        at = rng.randrange(len(whole))
+        bad = a.home / "bad.tar"
+        bad.write_bytes(whole[:at] + bytes([whole[at] ^ (1 << rng.randrange(8))]) + whole[at + 1 :])
+        rc, _, err = b.run("unbundle", bad, "--trust", print_, "--check")
+        held["refused" if rc else "same"] += 1
+    check("a flipped bit is refused", held["refused"] >= 57, held)
+    for cut in (0, 1, 511, 512, 1000, 5000, len(whole) // 2, len(whole) - 1100):
+        (a.home / "bad.tar").write_bytes(whole[:cut])
+        check(f"cut at {cut}", a.run("unbundle", a.home / "bad.tar", "--check")[0] == 1)
+    b.run("rm", "org/crate")
+    for _ in range(8):
+        p = b.start("unbundle", archive, "--trust", print_)
+        time.sleep(rng.uniform(0, 0.03))
+        p.kill()
+        p.wait()
+        check("killed while unpacking", b.blobs_are_whole())
+    check("and again", b.run("unbundle", archive, "--trust", print_)[0] == 0 and b.run("verify", "org/crate")[0] == 0)
+    a.remove()
+    b.remove()
+
+
+def no_network(hub):
+    """Without a pull nothing opens a socket: what commands ask of the kernel, as strace sees it."""
+    global skipped
+    m = Machine(hub)
+    m.json("pull", "org/llama") if "org/llama" in hub.repos else None
+    strace = shutil.which("strace")
+    if not strace:
+        skipped += 1
+        print("SKIP strace is not installed")
+        return
+    for args in (
+        ["run", LLAMA, "--tokens", "1 2", "--ids", "-n", "2"],
+        ["show", LLAMA],
+        ["list"],
+        ["verify", LLAMA],
+        ["fit", "llama3.2:1b"],
+        ["show", "org/llama"],
+        ["gc"],
+        ["lock", "-o", m.home / "l"],
+        ["license", LLAMA],
+        ["run", "org/not-here", "hello"],
+        ["show", "https://huggingface.co/org/llama"],
+    ):
+        trace = m.home / "trace"
+        subprocess.run(
+            [strace, "-f", "-qq", "-e", "trace=socket,connect,sendto,sendmsg", "-o", trace, BIN, *map(str, args)],
+            env=m.env,
+            capture_output=True,
+            timeout=120,
+        )
+        seen = [x for x in trace.read_text().splitlines() if "AF_INET" in x or "AF_INET6" in x or "AF_UNSPEC" in x]
+        check(f"no packet: {args[0]} {args[1] if len(args) > 1 else ''}", trace.exists() and not seen, seen[:3])
+    m.remove()
+
+
 PARTS = [
     choosing,
     tokens,
@@ -672,6 +861,10 @@ PARTS = [
     one_at_a_time,
     library,
     in_place,
+    upgrades,
+    locks,
+    bundles,
+    no_network,
 ]
 
 
