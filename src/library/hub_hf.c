@@ -139,8 +139,6 @@ static fh_status read_tree(tree *t, fh_fetch *f, const fh_hub_name *name, const 
         memcpy(url, reply->next, sizeof url);
     }
     fh_free(reply);
-    t->item = (fh_hub_file *)(void *)t->rows.ptr;
-    t->n = t->rows.len / sizeof *t->item;
     return st;
 }
 
@@ -301,16 +299,34 @@ static fh_status take_chosen(fh_hub_listing *out, tree *t, const choice *c, cons
     return out->n ? FH_OK : nothing_to_take(t, name, err);
 }
 
+static fh_status take_tree(fh_hub_listing *out, tree *t, const fh_hub_name *name, bool all, fh_err *err) {
+    choice c = {.all = all};
+    t->item = (fh_hub_file *)(void *)t->rows.ptr;
+    t->n = t->rows.len / sizeof *t->item;
+    FH_TRY(choose(&c, t, name, err));
+    return take_chosen(out, t, &c, name, err);
+}
+
+fh_status fh_hub_hf_take(fh_hub_listing *out, fh_str page, const fh_hub_name *name, bool all, fh_err *err) {
+    tree t = {.arena = &out->arena};
+    fh_json *doc = NULL;
+    FH_TRY(fh_json_parse(&doc, page, NULL, err));
+    fh_buf_init(&t.rows, MOST_LISTED * sizeof(fh_hub_file));
+    fh_status st = take_page(&t, fh_json_root(doc), err);
+    if (st == FH_OK) st = take_tree(out, &t, name, all, err);
+    fh_buf_release(&t.rows);
+    fh_json_free(doc);
+    return st;
+}
+
 fh_status fh_hub_hf_list(fh_hub_listing *out, fh_fetch *f, const fh_hub_name *name, bool all, fh_err *err) {
     tree t = {.arena = &out->arena};
-    choice c = {.all = all};
     FH_TRY(fh_hub_token(out->bearer, err));
     const char *bearer = out->bearer[0] ? out->bearer : NULL;
     fh_buf_init(&t.rows, MOST_LISTED * sizeof(fh_hub_file));
     fh_status st = read_commit(out, f, name, bearer, err);
     if (st == FH_OK) st = read_tree(&t, f, name, bearer, out->revision, err);
-    if (st == FH_OK) st = choose(&c, &t, name, err);
-    if (st == FH_OK) st = take_chosen(out, &t, &c, name, err);
+    if (st == FH_OK) st = take_tree(out, &t, name, all, err);
     fh_buf_release(&t.rows);
     return st;
 }

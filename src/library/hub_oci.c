@@ -168,10 +168,11 @@ static fh_status place(fh_hub_listing *out, fh_store_file *f, const fh_json_node
     if (!fh_store_path_ok(path))
         return fh_fail(err, FH_ERR_FORMAT, "a layer wants to be '%.*s', which is no path that can be kept",
                        FH_STR_ARG(path));
+    fh_str plain = path;
     for (size_t n = 2; count_path(out, path); n++) {
-        if (path.ptr == title.ptr) return fh_fail(err, FH_ERR_FORMAT, "two layers want to be '%.*s'", FH_STR_ARG(path));
-        snprintf(numbered, sizeof numbered, "%zu-%s", n, fh_path_base(path).ptr);
-        if (n > 2) snprintf(numbered, sizeof numbered, "%zu-%s", n, strchr(fh_path_base(path).ptr, '-') + 1);
+        if (plain.ptr == title.ptr)
+            return fh_fail(err, FH_ERR_FORMAT, "two layers want to be '%.*s'", FH_STR_ARG(path));
+        snprintf(numbered, sizeof numbered, "%zu-%.*s", n, FH_STR_ARG(plain));
         path = fh_str_of(numbered);
         f->role = FH_STR("");
     }
@@ -225,16 +226,21 @@ static fh_status take_layers(fh_hub_listing *out, const fh_hub_name *name, const
                        : "no model that runs here: neither GGUF nor safetensors");
 }
 
+fh_status fh_hub_oci_take(fh_hub_listing *out, fh_str manifest, const fh_hub_name *name, fh_err *err) {
+    fh_json *doc = NULL;
+    FH_TRY(check_manifest_digest(out, name, manifest, err));
+    FH_TRY(fh_json_parse(&doc, manifest, NULL, err));
+    fh_status st = take_layers(out, name, fh_json_root(doc), err);
+    fh_json_free(doc);
+    return st;
+}
+
 fh_status fh_hub_oci_list(fh_hub_listing *out, fh_fetch *f, const fh_hub_name *name, bool all, fh_err *err) {
     fh_buf text;
-    fh_json *doc = NULL;
     (void)all; /* a manifest names what belongs to the model, and no more */
     fh_buf_init(&text, MOST_MANIFEST);
     fh_status st = read_manifest(out, f, name, &text, err);
-    if (st == FH_OK) st = check_manifest_digest(out, name, fh_buf_str(&text), err);
-    if (st == FH_OK) st = fh_json_parse(&doc, fh_buf_str(&text), NULL, err);
-    if (st == FH_OK) st = take_layers(out, name, fh_json_root(doc), err);
-    fh_json_free(doc);
+    if (st == FH_OK) st = fh_hub_oci_take(out, fh_buf_str(&text), name, err);
     fh_buf_release(&text);
     return st;
 }

@@ -11,6 +11,9 @@
 
 FH_MUST_USE fh_status fh_hub_hf_list(fh_hub_listing *out, fh_fetch *f, const fh_hub_name *name, bool all, fh_err *err);
 FH_MUST_USE fh_status fh_hub_oci_list(fh_hub_listing *out, fh_fetch *f, const fh_hub_name *name, bool all, fh_err *err);
+/* One page of a listing, or a manifest, as it came: what is taken of it. The listing is initialized by the caller. */
+FH_MUST_USE fh_status fh_hub_hf_take(fh_hub_listing *out, fh_str page, const fh_hub_name *name, bool all, fh_err *err);
+FH_MUST_USE fh_status fh_hub_oci_take(fh_hub_listing *out, fh_str manifest, const fh_hub_name *name, fh_err *err);
 bool fh_hub_is_pickle(fh_str path); /* by its ending: formats that run code when they are opened */
 /* Text with what a URL's path may not hold as %XX; '/' stays. */
 void fh_hub_add_escaped(fh_buf *b, fh_str s);

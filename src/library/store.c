@@ -53,31 +53,38 @@ static fh_status find_folder(char out[FH_PATH_MAX], fh_err *err) {
     return fh_folder_own(out, ".local/share/freehold/library", "library", err);
 }
 
-fh_status fh_store_open(fh_store **out, fh_store_mode mode, fh_err *err) {
-    fh_store *s = fh_alloc_zero(1, sizeof *s);
+fh_status fh_store_open_in(fh_store **out, const char *folder, fh_store_mode mode, fh_err *err) {
     char db[FH_PATH_MAX];
+    FH_TRY(fh_path_join(db, folder, FH_STR("library.db"), err));
+    if (mode == FH_STORE_AS_IS && fh_file_get_kind(db) != FH_FILE_REGULAR) {
+        *out = NULL;
+        return FH_OK;
+    }
+    fh_store *s = fh_alloc_zero(1, sizeof *s);
     if (!s) return fh_fail_memory(err, sizeof *s);
     s->lock = -1;
     s->mode = mode;
-    fh_status st = find_folder(s->folder, err);
-    if (st == FH_OK) st = fh_path_join(s->blobs, s->folder, FH_STR("blobs"), err);
-    if (st == FH_OK) st = fh_path_join(s->partial, s->folder, FH_STR("partial"), err);
-    if (st == FH_OK) st = fh_path_join(s->models, s->folder, FH_STR("models"), err);
-    if (st == FH_OK) st = fh_path_join(db, s->folder, FH_STR("library.db"), err);
-    bool none = st == FH_OK && mode == FH_STORE_AS_IS && fh_file_get_kind(db) != FH_FILE_REGULAR;
-    if (mode == FH_STORE_AS_IS && st == FH_ERR_NOT_FOUND) none = true; /* a process without a home has no library */
-    if (st == FH_OK && mode == FH_STORE_MAKE) {
-        st = fh_folder_make(s->blobs, err);
+    (void)fh_str_copy(s->folder, sizeof s->folder, fh_str_of(folder)); /* it fitted with a name behind it */
+    fh_status st = fh_path_join(s->blobs, folder, FH_STR("blobs"), err);
+    if (st == FH_OK) st = fh_path_join(s->partial, folder, FH_STR("partial"), err);
+    if (st == FH_OK) st = fh_path_join(s->models, folder, FH_STR("models"), err);
+    if (mode == FH_STORE_MAKE) {
+        if (st == FH_OK) st = fh_folder_make(s->blobs, err);
         if (st == FH_OK) st = fh_folder_make(s->partial, err);
         if (st == FH_OK) st = fh_folder_make(s->models, err);
     }
-    if (st == FH_OK && !none) st = fh_store_db_open(s, err);
-    if (none || st != FH_OK) {
-        fh_store_close(s);
-        if (none) *out = NULL;
-        return none ? FH_OK : st;
-    }
-    *out = s;
+    if (st == FH_OK) st = fh_store_db_open(s, err);
+    if (st == FH_OK) *out = s;
+    else fh_store_close(s);
+    return st;
+}
+
+fh_status fh_store_open(fh_store **out, fh_store_mode mode, fh_err *err) {
+    char folder[FH_PATH_MAX];
+    fh_status st = find_folder(folder, mode == FH_STORE_MAKE ? err : NULL);
+    if (st == FH_OK) return fh_store_open_in(out, folder, mode, err);
+    if (mode == FH_STORE_MAKE) return st;
+    *out = NULL; /* a process without a home has no library */
     return FH_OK;
 }
 

@@ -41,6 +41,8 @@ typedef enum fh_store_mode { FH_STORE_AS_IS, FH_STORE_MAKE } fh_store_mode;
 
 /* As it is: *out is NULL, and that is fine, where no library is yet; nothing is made. */
 FH_MUST_USE fh_status fh_store_open(fh_store **out, fh_store_mode mode, fh_err *err);
+/* The same for a library that lies elsewhere. */
+FH_MUST_USE fh_status fh_store_open_in(fh_store **out, const char *folder, fh_store_mode mode, fh_err *err);
 void fh_store_close(fh_store *s); /* NULL is fine; also gives the lock back */
 const char *fh_store_folder(const fh_store *s);
 /* Held until close: shared by those who add, alone by who removes. FH_ERR_EXISTS when somebody else is in the way. */
