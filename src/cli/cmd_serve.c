@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/num.h"
 #include "cli/cli.h"
+#include "library/store.h"
 #include "serve/server.h"
 
 #define MODELS_MOST 256
@@ -208,10 +209,12 @@ static fh_status allow_path(serving *s, fh_str path, fh_err *err) {
     return FH_OK;
 }
 
-/* The folder of a file, where it lies and where its links lead; in a cache of Hugging Face the whole entry. */
+/* The folder of a file, where it lies and where its links lead; in a cache of Hugging Face the whole entry,
+ * in the library all of it: its folders of links lead to blobs. */
 static fh_status allow_folder_of(serving *s, const char *path, fh_err *err) {
-    char real[FH_PATH_MAX];
+    char real[FH_PATH_MAX], library[FH_PATH_MAX];
     const char *each[] = {path, realpath(path, real) ? real : NULL};
+    if (fh_store_holds(path, library)) return allow_path(s, fh_str_of(library), err);
     for (size_t i = 0; i < 2; i++) {
         if (!each[i]) continue;
         fh_str p = fh_str_of(each[i]);

@@ -53,6 +53,11 @@ static fh_status find_folder(char out[FH_PATH_MAX], fh_err *err) {
     return fh_folder_own(out, ".local/share/freehold/library", "library", err);
 }
 
+bool fh_store_holds(const char *path, char folder[FH_PATH_MAX]) {
+    if (find_folder(folder, NULL) != FH_OK || !fh_str_starts(fh_str_of(path), folder)) return false;
+    return path[strlen(folder)] == '/';
+}
+
 fh_status fh_store_open_in(fh_store **out, const char *folder, fh_store_mode mode, fh_err *err) {
     char db[FH_PATH_MAX];
     FH_TRY(fh_path_join(db, folder, FH_STR("library.db"), err));

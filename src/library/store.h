@@ -74,6 +74,8 @@ FH_MUST_USE fh_status fh_store_blob_path(const fh_store *s, const char *digest, 
 FH_MUST_USE fh_status fh_store_partial_path(const fh_store *s, const char *key, char out[FH_PATH_MAX], fh_err *err);
 FH_MUST_USE fh_status fh_store_model_path(const fh_store *s, const fh_store_model *m, fh_str file,
                                           char out[FH_PATH_MAX], fh_err *err);
+/* Does this path lie in this user's library? Then its folder, which a process must be able to read to follow links. */
+bool fh_store_holds(const char *path, char folder[FH_PATH_MAX]);
 /* Space that this user can still fill here. */
 FH_MUST_USE fh_status fh_store_space(const fh_store *s, uint64_t *bytes, fh_err *err);
 

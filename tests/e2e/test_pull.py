@@ -814,6 +814,27 @@ def bundles(hub):
     b.remove()
 
 
+def served(hub):
+    """The server reads models of the library from within its sandbox, by their names."""
+    hub.add_repo("org/served", llama_files())
+    m = Machine(hub)
+    m.run("pull", "org/served")
+    port = free_port()
+    server = m.start("serve", "org/served", "--port", str(port))
+    body = json.dumps({"model": "org/served", "prompt": "a", "max_tokens": 2}).encode()
+    answer = None
+    for _ in range(200):
+        try:
+            answer = put(f"http://127.0.0.1:{port}/v1/completions", body, "application/json", "POST").read()
+            break
+        except OSError:
+            time.sleep(0.1)
+    check("served by name", answer and json.loads(answer)["model"] == "org/served", answer)
+    server.terminate()
+    server.wait(timeout=30)
+    m.remove()
+
+
 def no_network(hub):
     """Without a pull nothing opens a socket: what commands ask of the kernel, as strace sees it."""
     global skipped
@@ -864,6 +885,7 @@ PARTS = [
     upgrades,
     locks,
     bundles,
+    served,
     no_network,
 ]
 
