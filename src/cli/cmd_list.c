@@ -3,7 +3,7 @@
 #include <time.h>
 
 #include "base/clock.h"
-#include "base/json.h"
+#include "base/json_member.h"
 #include "base/num.h"
 #include "cli/cli.h"
 #include "library/shelf.h"
@@ -63,18 +63,14 @@ static void json(fh_buf *out, const fh_shelf *s) {
                      {"pulled_from", x->pulled_from}};
         fh_json_put_object(&w);
         for (size_t k = 0; k < FH_COUNT(texts); k++) {
-            fh_json_put_key(&w, texts[k].key);
-            fh_json_put_str(&w, texts[k].value);
+            fh_put_str(&w, texts[k].key, texts[k].value);
         }
-        fh_json_put_key(&w, "bytes");
-        fh_json_put_u64(&w, x->bytes);
-        fh_json_put_key(&w, "changed_unix_ms");
-        fh_json_put_u64(&w, x->changed_ms);
+        fh_put_u64(&w, "bytes", x->bytes);
+        fh_put_u64(&w, "changed_unix_ms", x->changed_ms);
         fh_json_put_end(&w);
     }
     fh_json_put_end(&w);
-    fh_json_put_key(&w, "unreadable");
-    fh_json_put_u64(&w, s->n_broken);
+    fh_put_u64(&w, "unreadable", s->n_broken);
     fh_json_put_end(&w);
     fh_buf_add_byte(out, '\n');
 }

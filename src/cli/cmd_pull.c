@@ -1,6 +1,6 @@
 /* cli/cmd_pull.c - freehold pull: fetch a published model into the library.
  * SPDX-License-Identifier: Apache-2.0 */
-#include "base/json.h"
+#include "base/json_member.h"
 #include "base/num.h"
 #include "cli/pull_part.h"
 
@@ -28,36 +28,27 @@ static void text_report(fh_buf *out, const fh_pull_result *r, bool dry_run) {
     if (!dry_run) fh_buf_printf(out, "id %s\n", m->id);
 }
 
-static void put(fh_json_writer *w, const char *key, fh_str s) {
-    fh_json_put_key(w, key);
-    fh_json_put_str(w, s);
-}
-static void put_u64(fh_json_writer *w, const char *key, uint64_t v) {
-    fh_json_put_key(w, key);
-    fh_json_put_u64(w, v);
-}
-
 static void json_report(fh_buf *out, const fh_pull_result *r, bool dry_run) {
     const fh_store_model *m = &r->model;
     fh_json_writer w;
     fh_json_writer_init(&w, out, true);
     fh_json_put_object(&w);
-    put(&w, "name", m->name);
-    put(&w, "source", m->source);
-    put(&w, "revision", m->revision);
-    if (!dry_run) put(&w, "id", fh_str_of(m->id));
-    if (!dry_run) put(&w, "folder", fh_str_of(r->folder));
-    put_u64(&w, "bytes", m->bytes);
-    put_u64(&w, dry_run ? "bytes_to_fetch" : "bytes_fetched", r->bytes_fetched);
-    put_u64(&w, "bytes_here", r->bytes_here);
-    put_u64(&w, "damaged", r->n_mended);
+    fh_put_str(&w, "name", m->name);
+    fh_put_str(&w, "source", m->source);
+    fh_put_str(&w, "revision", m->revision);
+    if (!dry_run) fh_put_str(&w, "id", fh_str_of(m->id));
+    if (!dry_run) fh_put_str(&w, "folder", fh_str_of(r->folder));
+    fh_put_u64(&w, "bytes", m->bytes);
+    fh_put_u64(&w, dry_run ? "bytes_to_fetch" : "bytes_fetched", r->bytes_fetched);
+    fh_put_u64(&w, "bytes_here", r->bytes_here);
+    fh_put_u64(&w, "damaged", r->n_mended);
     fh_json_put_key(&w, "files");
     fh_json_put_array(&w);
     for (size_t i = 0; i < m->n_file; i++) {
         fh_json_put_object(&w);
-        put(&w, "path", m->file[i].path);
-        put_u64(&w, "bytes", m->file[i].bytes);
-        if (m->file[i].digest[0]) put(&w, "sha256", fh_str_of(m->file[i].digest));
+        fh_put_str(&w, "path", m->file[i].path);
+        fh_put_u64(&w, "bytes", m->file[i].bytes);
+        if (m->file[i].digest[0]) fh_put_str(&w, "sha256", fh_str_of(m->file[i].digest));
         fh_json_put_end(&w);
     }
     fh_json_put_end(&w);

@@ -1,7 +1,7 @@
 /* cli/cmd_upgrade.c - freehold upgrade, rollback: newer models under the same names, and back again.
  * SPDX-License-Identifier: Apache-2.0
  * The old model stays in the library until `freehold gc --before`. */
-#include "base/json.h"
+#include "base/json_member.h"
 #include "base/num.h"
 #include "cli/pull_part.h"
 
@@ -18,14 +18,10 @@ static void say(upgrade *u, const fh_pull_result *r) {
     char n[32];
     if (u->p.cli->json) {
         fh_json_put_object(&u->w);
-        fh_json_put_key(&u->w, "name");
-        fh_json_put_str(&u->w, r->model.name);
-        fh_json_put_key(&u->w, "changed");
-        fh_json_put_bool(&u->w, !r->unchanged);
-        fh_json_put_key(&u->w, "id");
-        fh_json_put_z(&u->w, r->model.id);
-        fh_json_put_key(&u->w, "revision");
-        fh_json_put_str(&u->w, r->model.revision);
+        fh_put_str(&u->w, "name", r->model.name);
+        fh_put_bool(&u->w, "changed", !r->unchanged);
+        fh_put_z(&u->w, "id", r->model.id);
+        fh_put_str(&u->w, "revision", r->model.revision);
         fh_json_put_end(&u->w);
     } else if (r->unchanged) {
         fh_buf_printf(&u->out, "%.*s  is what it was\n", FH_STR_ARG(r->model.name));

@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include <stdio.h>
 
+#include "base/json_member.h"
 #include "base/num.h"
 #include "library/crate_part.h"
 #include "library/lock.h"
@@ -89,20 +90,16 @@ static void write_list(fh_buf *out, const fh_store_model *m, const fh_crate_pack
     fh_json_writer w;
     fh_json_writer_init(&w, out, true);
     fh_json_put_object(&w);
-    fh_json_put_key(&w, "freehold_bundle");
-    fh_json_put_u64(&w, 1);
+    fh_put_u64(&w, "freehold_bundle", 1);
     fh_json_put_key(&w, "model");
     fh_lock_write_model(&w, m);
     fh_json_put_key(&w, "extra");
     fh_json_put_array(&w);
     for (size_t i = 0; i < o->n_extra; i++) {
         fh_json_put_object(&w);
-        fh_json_put_key(&w, "name");
-        fh_json_put_str(&w, o->extra[i].name);
-        fh_json_put_key(&w, "bytes");
-        fh_json_put_u64(&w, o->extra[i].bytes);
-        fh_json_put_key(&w, "sha256");
-        fh_json_put_z(&w, o->extra[i].digest);
+        fh_put_str(&w, "name", o->extra[i].name);
+        fh_put_u64(&w, "bytes", o->extra[i].bytes);
+        fh_put_z(&w, "sha256", o->extra[i].digest);
         fh_json_put_end(&w);
     }
     fh_json_put_end(&w);
@@ -113,8 +110,7 @@ static void write_list(fh_buf *out, const fh_store_model *m, const fh_crate_pack
 static void put_hex(fh_json_writer *w, const char *key, const uint8_t *p, size_t n) {
     char hex[2 * FH_SIGN_BYTES + 1];
     for (size_t i = 0; i < n; i++) snprintf(hex + 2 * i, 3, "%02x", p[i]);
-    fh_json_put_key(w, key);
-    fh_json_put_z(w, hex);
+    fh_put_z(w, key, hex);
 }
 
 static fh_status write_signature(fh_buf *out, fh_str list, const fh_signer *signer, fh_err *err) {
@@ -124,8 +120,7 @@ static fh_status write_signature(fh_buf *out, fh_str list, const fh_signer *sign
     FH_TRY(fh_signer_sign(signer, fh_bytes_of(list), sig, err));
     fh_json_writer_init(&w, out, true);
     fh_json_put_object(&w);
-    fh_json_put_key(&w, "algorithm");
-    fh_json_put_z(&w, "ed25519");
+    fh_put_z(&w, "algorithm", "ed25519");
     put_hex(&w, "public_key", key, sizeof key);
     put_hex(&w, "signature", sig, sizeof sig);
     fh_json_put_end(&w);

@@ -3,33 +3,28 @@
 
 #include <stdio.h>
 
+#include "base/json_member.h"
 #include "base/num.h"
 
 #define VERSION 1
 
 /* ---- writing ---- */
 
-static void put(fh_json_writer *w, const char *key, fh_str s) {
-    fh_json_put_key(w, key);
-    fh_json_put_str(w, s);
-}
-
 void fh_lock_write_model(fh_json_writer *w, const fh_store_model *m) {
     fh_json_put_object(w);
-    put(w, "name", m->name);
-    put(w, "source", m->source);
-    put(w, "revision", m->revision);
-    put(w, "entry", m->entry);
-    put(w, "id", fh_str_of(m->id));
+    fh_put_str(w, "name", m->name);
+    fh_put_str(w, "source", m->source);
+    fh_put_str(w, "revision", m->revision);
+    fh_put_str(w, "entry", m->entry);
+    fh_put_str(w, "id", fh_str_of(m->id));
     fh_json_put_key(w, "files");
     fh_json_put_array(w);
     for (size_t i = 0; i < m->n_file; i++) {
         fh_json_put_object(w);
-        put(w, "path", m->file[i].path);
-        put(w, "role", m->file[i].role);
-        fh_json_put_key(w, "bytes");
-        fh_json_put_u64(w, m->file[i].bytes);
-        put(w, "sha256", fh_str_of(m->file[i].digest));
+        fh_put_str(w, "path", m->file[i].path);
+        fh_put_str(w, "role", m->file[i].role);
+        fh_put_u64(w, "bytes", m->file[i].bytes);
+        fh_put_str(w, "sha256", fh_str_of(m->file[i].digest));
         fh_json_put_end(w);
     }
     fh_json_put_end(w);
@@ -40,8 +35,7 @@ void fh_lock_write(fh_buf *out, const fh_store_model *m, size_t n) {
     fh_json_writer w;
     fh_json_writer_init(&w, out, true);
     fh_json_put_object(&w);
-    fh_json_put_key(&w, "freehold_lock");
-    fh_json_put_u64(&w, VERSION);
+    fh_put_u64(&w, "freehold_lock", VERSION);
     fh_json_put_key(&w, "models");
     fh_json_put_array(&w);
     for (size_t i = 0; i < n; i++) fh_lock_write_model(&w, &m[i]);

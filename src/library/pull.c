@@ -92,7 +92,7 @@ static bool same_content(const fh_hub_file *a, const fh_hub_file *b) {
 
 static fh_status look_what_is_here(pull *p, fh_err *err) {
     char path[FH_PATH_MAX];
-    fh_store_model before;
+    fh_store_model before = {.bytes = 0};
     bool found = false;
     uint64_t total = 0;
     fh_str name = p->r->model.name;
@@ -205,7 +205,7 @@ static fh_status describe(pull *p, fh_err *err) {
 }
 
 static fh_status keep(pull *p, fh_err *err) {
-    fh_store_model before;
+    fh_store_model before = {.bytes = 0};
     bool found = false;
     FH_TRY(fh_store_model_id(&p->r->model, err));
     if (p->o->want_id && strcmp(p->o->want_id, p->r->model.id) != 0)
