@@ -25,7 +25,7 @@
 #include "base/mem.h"
 #include "base/num.h"
 
-enum { POOL_MAX_WORKERS = 1024, POOL_SPIN_US = 20, POOL_STACK_BYTES = 2 << 20 };
+enum { POOL_MAX_WORKERS = 1024, POOL_SPIN_US = 20, POOL_STACK_BYTES = 2 << 20, POOL_TEAM_NS = 2000000 };
 
 /* A word that others change, with those asleep on it. A cache line of its own on either side. */
 typedef struct pool_word {
@@ -91,6 +91,22 @@ static void wait_change(pool_word *w, uint32_t seen, uint64_t spin_ns) {
     atomic_fetch_add(&w->sleepers, 1);
     if (atomic_load(&w->value) == seen) futex_wait(&w->value, seen);
     atomic_fetch_sub(&w->sleepers, 1);
+}
+
+/* The same among workers of one job, who will come soon: waking a sleeper takes a virtual machine longer than most of
+ * what is waited for. Whoever else wants this CPU gets it by sched_yield. */
+static void wait_for_team(pool_word *w, uint32_t seen, uint64_t spin_ns) {
+    if (spin_ns != 0) {
+        const uint64_t start = fh_clock_ns();
+        for (uint64_t now = start; now - start < POOL_TEAM_NS; now = fh_clock_ns()) {
+            for (int i = 0; i < 16; i++) {
+                if (atomic_load_explicit(&w->value, memory_order_acquire) != seen) return;
+                relax();
+            }
+            if (now - start >= spin_ns) sched_yield();
+        }
+    }
+    wait_change(w, seen, 0);
 }
 
 static void *worker_main(void *arg) {
@@ -239,7 +255,7 @@ void fh_pool_run(fh_pool *p, fh_pool_fn *fn, void *ctx) {
     }
     fn(ctx, 0, p->n_worker);
     uint32_t left;
-    while ((left = atomic_load(&p->pending.value)) != 0) wait_change(&p->pending, left, p->spin_ns);
+    while ((left = atomic_load(&p->pending.value)) != 0) wait_for_team(&p->pending, left, p->spin_ns);
     atomic_store(&p->busy, false);
 }
 
@@ -252,5 +268,5 @@ void fh_pool_barrier(fh_pool *p) {
         wake(&p->round);
         return;
     }
-    while (atomic_load(&p->round.value) == round) wait_change(&p->round, round, p->spin_ns);
+    while (atomic_load(&p->round.value) == round) wait_for_team(&p->round, round, p->spin_ns);
 }

@@ -17,7 +17,7 @@ typedef void fh_pool_fn(void *ctx, int worker, int n_worker);
 typedef struct fh_pool_options {
     int n_worker; /* 0 = one per CPU that this process may use */
     bool no_pin;
-    uint32_t spin_us; /* before sleeping; 0 = the default of 20 */
+    uint32_t spin_us; /* before sleeping; 0 = the default of 20. Inside a job they then yield for 2 ms. */
 } fh_pool_options;
 
 FH_MUST_USE fh_status fh_pool_new(fh_pool **out, const fh_pool_options *opt, fh_err *err);

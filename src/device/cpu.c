@@ -82,6 +82,7 @@ static void carve_all(carver *c, fh_exec *x, const fh_cpu_sizes *s, uint64_t val
     x->bucket = carve(c, p->n_op, sizeof *x->bucket);
     x->worker = carve(c, (uint64_t)n, sizeof *x->worker);
     x->step = carve(c, 2 * (uint64_t)p->n_op, sizeof *x->step);
+    x->claim = carve(c, p->n_op, sizeof *x->claim);
     for (uint32_t r = 0; r < p->n_rope; r++) {
         float *at = carve_floats(c, tokens * p->rope[r].n_rot);
         if (c->base != NULL) x->angle[r] = at;
@@ -359,6 +360,7 @@ fh_status fh_exec_run(fh_exec *x, const fh_batch *batch, unsigned want, fh_err *
     x->extent = (fh_extent){{1, batch->n_token, batch->n_row}};
     x->n_run = n_run;
     x->adapted = adapted;
+    for (uint32_t i = 0; i < x->plan->n_op; i++) atomic_init(&x->claim[i], 0);
 #ifdef FH_TEST_BUILD
     const uint64_t calls = fh_mem_get_stats().calls;
 #endif

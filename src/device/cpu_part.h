@@ -80,7 +80,8 @@ struct fh_exec {
     float **angle;                      /* [n_rope]: cosines [tokens, pairs], then sines */
     uint32_t **bucket;                  /* [n_op]: of distances -max to max, or NULL */
     fh_cpu_worker *worker;
-    fh_cpu_step *step; /* [n_step] */
+    fh_cpu_step *step;  /* [n_step] */
+    atomic_uint *claim; /* [n_op]: pieces of a product that were taken in this step */
     uint32_t n_step;
 
     uint32_t export_op[FH_EXPORT_COUNT], state_op; /* ops that are needed: a count */

@@ -17,7 +17,10 @@ enum {
     FEW_FLOATS = 8192,
     MANY_FLOATS = 65536,
     TILE = 16,
-    LANES = 16
+    LANES = 16,
+    WIDENING = 4,    /* what decoding a block of rows costs, in items */
+    PIECES = 4,      /* of a worker's share of a product */
+    LEAST_BLOCKS = 8 /* of a piece: fewer would not pay for their start */
 };
 
 /* ---- sizes ---- */
@@ -210,21 +213,41 @@ static void run_matrix(fh_exec *x, const fh_cpu_product *p, uint32_t mat, uint64
     fh_cpu_product_instead(x, p, mat, r0, r1, w);
 }
 
-/* Blocks of rows are weighed by the items that use them (and the widening, as if it were four more): a worker has
- * those that begin in its share of the whole weight. */
-void fh_cpu_product_share(fh_exec *x, const fh_cpu_product *p, uint64_t block, fh_cpu_rows_fn *fn, fh_cpu_worker *w) {
+/* Blocks [from, to) of all, where a block weighs what its matrix's do. */
+static void run_share(fh_exec *x, const fh_cpu_product *p, uint64_t block, uint64_t from, uint64_t to,
+                      fh_cpu_rows_fn *fn, fh_cpu_worker *w) {
     const uint64_t blocks = fh_ceil_div(p->m->out, block);
-    uint64_t total = 0, pos = 0, from, to;
-    for (uint32_t m = 0; m < p->m->n_mat; m++)
-        total += fh_cpu_product_items(p, m) ? (fh_cpu_product_items(p, m) + 4) * blocks : 0;
-    fh_cpu_share(w, total, &from, &to);
-    for (uint32_t m = 0; m < p->m->n_mat; m++) {
-        const uint64_t items = fh_cpu_product_items(p, m), cost = items + 4;
+    uint64_t pos = 0;
+    for (uint32_t m = 0; m < p->m->n_mat && pos < to; m++) {
+        const uint64_t items = fh_cpu_product_items(p, m), cost = items + WIDENING;
         if (items == 0) continue;
         const uint64_t b0 = from > pos ? FH_MIN(fh_ceil_div(from - pos, cost), blocks) : 0;
         const uint64_t b1 = to > pos ? FH_MIN(fh_ceil_div(to - pos, cost), blocks) : 0;
         if (b0 < b1) fn(x, p, m, b0 * block, FH_MIN(b1 * block, p->m->out), w);
         pos += cost * blocks;
+    }
+}
+
+/* Blocks of rows are weighed by the items that use them (and the widening, as if it were four more). The whole weight
+ * is cut into pieces; a worker takes the next one when it is done with the last: CPUs are not equally fast, nor is the
+ * memory behind them. A block belongs to the piece in which it begins. */
+void fh_cpu_product_share(fh_exec *x, const fh_cpu_product *p, uint64_t block, fh_cpu_rows_fn *fn, fh_cpu_worker *w) {
+    const uint64_t blocks = fh_ceil_div(p->m->out, block);
+    uint64_t total = 0, n_block = 0;
+    for (uint32_t m = 0; m < p->m->n_mat; m++) {
+        const uint64_t items = fh_cpu_product_items(p, m);
+        total += items ? (items + WIDENING) * blocks : 0;
+        n_block += items ? blocks : 0;
+    }
+    if (total == 0) return;
+    const uint64_t least = fh_ceil_div(total * LEAST_BLOCKS, n_block), even = total / ((uint64_t)w->n * PIECES);
+    const uint64_t piece = w->n == 1 ? total : FH_MAX(even, least);
+    atomic_uint *next = &x->claim[p->o - x->plan->op];
+    for (;;) {
+        const uint64_t from = piece * (w->n == 1 ? 0 : atomic_fetch_add_explicit(next, 1, memory_order_relaxed));
+        if (from >= total) return;
+        run_share(x, p, block, from, FH_MIN(from + piece, total), fn, w);
+        if (w->n == 1) return;
     }
 }
 

@@ -85,6 +85,7 @@ static void fill_table(fh_product_table *t, fh_cpu_level limit) {
     if (within(FH_CPU_LEVEL_VNNI, limit)) {
         t->expand = fh_avx512_expand;
         t->dot_i8 = fh_vnni_dot_i8;
+        t->stream = fh_vnni_stream;
     }
     if (within(FH_CPU_LEVEL_BF16, limit)) {
         static int pays = -1;
@@ -295,25 +296,46 @@ static const uint8_t *packed_panel(const walk *w) {
     return p->packed + number * panel_bytes(p);
 }
 
+/* Half h of a unit, out of the packed panel or, where that is NULL, out of the file. */
+static const uint8_t *find_unit(const walk *w, const uint8_t *packed, uint64_t unit, size_t h, size_t n_block) {
+    const fh_panel_kind *k = w->p->kind;
+    if (packed != NULL) return packed + unit * 2 * fh_unit_bytes(k, FH_UNIT_BLOCKS) + h * fh_unit_bytes(k, n_block);
+    pack_unit(w->p, w->a->mat, w->panel * FH_PRODUCT_PANEL + h * FH_HALF, unit, w->s.unit);
+    return w->s.unit;
+}
+
 static void expand(const walk *w, fh_expand_fn *const *table) {
     const fh_panel_kind *k = w->p->kind;
-    const size_t scales = (size_t)FH_UNIT / k->block * FH_HALF, whole = fh_unit_bytes(k, FH_UNIT_BLOCKS);
+    const size_t scales = (size_t)FH_UNIT / k->block * FH_HALF;
     const uint64_t u0 = w->k / FH_UNIT, n_unit = fh_ceil_div(w->n_col, FH_UNIT);
     const uint8_t *packed = packed_panel(w);
     for (size_t u = 0; u < n_unit; u++) {
         const size_t n_block = unit_blocks(w->p, u0 + u);
         for (size_t h = 0; h < w->n_half; h++) {
-            const uint8_t *from = w->s.unit;
-            if (packed != NULL) from = packed + (u0 + u) * 2 * whole + h * fh_unit_bytes(k, n_block);
-            else pack_unit(w->p, w->a->mat, w->panel * FH_PRODUCT_PANEL + h * FH_HALF, u0 + u, w->s.unit);
-            table[k->id](from, n_block, w->s.code[h] + u * FH_UNIT * FH_HALF, w->s.scale[h] + u * scales,
-                         w->s.min[h] + u * scales);
+            table[k->id](find_unit(w, packed, u0 + u, h, n_block), n_block, w->s.code[h] + u * FH_UNIT * FH_HALF,
+                         w->s.scale[h] + u * scales, w->s.min[h] + u * scales);
         }
     }
 }
 
+/* Few inputs, one unit of columns: nothing is expanded. */
+static void chunk_stream(const walk *w, fh_stream_fn *stream) {
+    const uint64_t unit = w->k / FH_UNIT;
+    const size_t n_block = unit_blocks(w->p, unit), bytes = fh_unit_bytes(w->p->kind, n_block);
+    const uint8_t *packed = packed_panel(w);
+    const fh_i8_block *x[FH_STREAM_INPUTS];
+    for (uint64_t i = 0; i < w->n; i++) x[i] = (const fh_i8_block *)w->a->x[w->i + i] + w->k / FH_BLOCK;
+    for (size_t h = 0; h < w->n_half; h++)
+        stream(find_unit(w, packed, unit, h, n_block), n_block, bytes, x, (size_t)w->n, w->acc + h * FH_HALF);
+}
+
 static void chunk_i8(const walk *w) {
     const fh_panel_kind *k = w->p->kind;
+    fh_stream_fn *const *stream = w->p->table->stream;
+    if (w->n <= FH_STREAM_INPUTS && stream != NULL && stream[k->id] != NULL) {
+        chunk_stream(w, stream[k->id]);
+        return;
+    }
     expand(w, w->p->table->expand);
     const fh_dot_i8 d = {.code = {w->s.code[0], w->s.code[1]},
                          .scale = {w->s.scale[0], w->s.scale[1]},

@@ -151,8 +151,14 @@ static inline size_t fh_unit_bytes(const fh_panel_kind *k, size_t n_block) {
     return fh_unit_codes_at(k, n_block) + n_block * k->code_bytes;
 }
 
+#define FH_STREAM_INPUTS 8
+/* A unit of `bytes` times n inputs from its first block on: acc[i * FH_PRODUCT_PANEL + row] += .., sixteen rows. */
+typedef void fh_stream_fn(const uint8_t *unit, size_t n_block, size_t bytes, const fh_i8_block *const *x, size_t n,
+                          float *acc);
+
 typedef struct fh_product_table {
     fh_expand_fn *const *expand; /* [FH_PANEL_COUNT], for dot_i8 */
+    fh_stream_fn *const *stream; /* [FH_PANEL_COUNT]: the same for few inputs, without expanding; or NULL, also in it */
     void (*dot_i8)(const fh_dot_i8 *a);
     void (*dot_rows)(const fh_dot_rows *a);
     void (*form_i8)(const float *x, size_t n_block, fh_i8_block *dst);
@@ -187,6 +193,7 @@ void fh_avx512_widen(const uint8_t *code, const float *scale, const float *min, 
 void fh_avx512_lay_bf16(fh_dtype t, const uint8_t *const *row, size_t n, size_t n_col, uint16_t *dst);
 extern fh_expand_fn *const fh_avx512_expand[FH_PANEL_COUNT];
 void fh_vnni_dot_i8(const fh_dot_i8 *a);
+extern fh_stream_fn *const fh_vnni_stream[FH_PANEL_COUNT];
 void fh_bf16_dot_bf16(const fh_dot_bf16 *a);
 void fh_amx_dot_bf16(const fh_dot_bf16 *a);
 #endif
