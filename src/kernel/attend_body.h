@@ -6,126 +6,29 @@
  * FH_ATTEND_TILE, FH_ATTEND_FEW_TILE, FH_ATTEND_LEVEL and their names. */
 #include "kernel/attend.h"
 #include "kernel/attend_softmax.h"
-#include "kernel/fast_op_vec.h"
+#include "kernel/fast_tile.h"
 
 #ifdef FH_VEC
 
-enum { ROWS = 6, KEY_VECS = FH_ATTEND_KEYS / FH_VEC };
+enum { ROWS = FH_TILE_ROWS, KEY_VECS = FH_ATTEND_KEYS / FH_VEC };
 _Static_assert(FH_ATTEND_KEYS % (FH_VEC * FH_VEC_PANEL) == 0, "a block is whole panels");
-
-/* ---- products ---- */
-/* c[i] (+)= a[i] B for m rows and `vecs` vectors of columns, where B is [depth, ldb]. */
-FH_INLINE void product_part(int m, int vecs, const float *const *a, const float *b, size_t ldb, size_t depth,
-                            float *const *c, bool add) {
-    fh_vec s[ROWS][FH_VEC_PANEL];
-    FH_UNROLL
-    for (int i = 0; i < m; i++) {
-        FH_UNROLL
-        for (int j = 0; j < vecs; j++) s[i][j] = add ? fh_vec_load(c[i] + j * FH_VEC) : fh_vec_set(0);
-    }
-    for (size_t k = 0; k < depth; k++, b += ldb) {
-        fh_vec row[FH_VEC_PANEL];
-        FH_UNROLL
-        for (int j = 0; j < vecs; j++) row[j] = fh_vec_load(b + j * FH_VEC);
-        FH_UNROLL
-        for (int i = 0; i < m; i++) {
-            const fh_vec x = fh_vec_set(a[i][k]);
-            FH_UNROLL
-            for (int j = 0; j < vecs; j++) s[i][j] = fh_vec_fma(x, row[j], s[i][j]);
-        }
-    }
-    FH_UNROLL
-    for (int i = 0; i < m; i++) {
-        FH_UNROLL
-        for (int j = 0; j < vecs; j++) fh_vec_store(c[i] + j * FH_VEC, s[i][j]);
-    }
-}
-
-FH_INLINE void product_rows(int m, const float *const *a, const float *b, size_t ldb, size_t depth, float *const *c,
-                            size_t vecs, bool add) {
-    size_t j = 0;
-    float *at[ROWS];
-    for (; j + FH_VEC_PANEL <= vecs; j += FH_VEC_PANEL) {
-        for (int i = 0; i < m; i++) at[i] = c[i] + j * FH_VEC;
-        product_part(m, FH_VEC_PANEL, a, b + j * FH_VEC, ldb, depth, at, add);
-    }
-    for (; j < vecs; j++) {
-        for (int i = 0; i < m; i++) at[i] = c[i] + j * FH_VEC;
-        product_part(m, 1, a, b + j * FH_VEC, ldb, depth, at, add);
-    }
-}
-
-static void product(int m, const float *const *a, const float *b, size_t ldb, size_t depth, float *const *c,
-                    size_t vecs, bool add) {
-    switch (m) {
-    case 1: product_rows(1, a, b, ldb, depth, c, vecs, add); break;
-    case 2: product_rows(2, a, b, ldb, depth, c, vecs, add); break;
-    case 3: product_rows(3, a, b, ldb, depth, c, vecs, add); break;
-    case 4: product_rows(4, a, b, ldb, depth, c, vecs, add); break;
-    case 5: product_rows(5, a, b, ldb, depth, c, vecs, add); break;
-    default: product_rows(6, a, b, ldb, depth, c, vecs, add); break;
-    }
-}
-
-/* ---- keys as lanes ---- */
-/* Columns that do not fill a vector. */
-static float one_as(fh_dtype t, const uint8_t *row, size_t c) {
-    uint16_t h;
-    float f;
-    switch (t) {
-    case FH_DTYPE_F16: memcpy(&h, row + 2 * c, sizeof h); return fh_widen_f16(h);
-    case FH_DTYPE_BF16: memcpy(&h, row + 2 * c, sizeof h); return fh_widen_bf16(h);
-    case FH_DTYPE_Q8_0:
-        row += c / 32 * 34;
-        memcpy(&h, row, sizeof h);
-        return (float)(int8_t)row[2 + c % 32] * fh_widen_f16(h);
-    default: memcpy(&f, row + 4 * c, sizeof f); return f;
-    }
-}
-
-/* dst [width, FH_ATTEND_KEYS]: columns of the keys; keys that are not there are 0. */
-FH_INLINE void turn_keys(fh_dtype t, const uint8_t *const *k, uint32_t n, uint32_t width, float *dst) {
-    for (uint32_t first = 0; first < FH_ATTEND_KEYS; first += FH_VEC) {
-        uint32_t c = 0;
-        for (; c + FH_VEC <= width; c += FH_VEC) {
-            fh_vec r[FH_VEC];
-            if (first + FH_VEC <= n) {
-                FH_UNROLL
-                for (uint32_t i = 0; i < FH_VEC; i++) r[i] = fh_vec_load_as(t, k[first + i], c);
-            } else {
-                FH_UNROLL
-                for (uint32_t i = 0; i < FH_VEC; i++) {
-                    r[i] = first + i < n ? fh_vec_load_as(t, k[first + i], c) : fh_vec_set(0);
-                }
-            }
-            fh_vec_transpose(r);
-            FH_UNROLL
-            for (uint32_t i = 0; i < FH_VEC; i++) fh_vec_store(dst + (size_t)(c + i) * FH_ATTEND_KEYS + first, r[i]);
-        }
-        for (; c < width; c++) {
-            for (uint32_t i = 0; i < FH_VEC; i++) {
-                dst[(size_t)c * FH_ATTEND_KEYS + first + i] = first + i < n ? one_as(t, k[first + i], c) : 0.0f;
-            }
-        }
-    }
-}
 
 /* dst [n, ld]: values as f32; what the rows lack up to ld is 0. */
 FH_INLINE void widen_values(fh_dtype t, const uint8_t *const *v, uint32_t n, uint32_t width, float *dst, size_t ld) {
     for (uint32_t i = 0; i < n; i++, dst += ld) {
         uint32_t c = 0;
         for (; c + FH_VEC <= width; c += FH_VEC) fh_vec_store(dst + c, fh_vec_load_as(t, v[i], c));
-        for (; c < width; c++) dst[c] = one_as(t, v[i], c);
+        for (; c < width; c++) dst[c] = fh_tile_one(t, v[i], c);
         for (; c < ld; c++) dst[c] = 0;
     }
 }
 
 static void turn(fh_dtype t, const uint8_t *const *k, uint32_t n, uint32_t width, float *dst) {
     switch (t) {
-    case FH_DTYPE_F16: turn_keys(FH_DTYPE_F16, k, n, width, dst); break;
-    case FH_DTYPE_BF16: turn_keys(FH_DTYPE_BF16, k, n, width, dst); break;
-    case FH_DTYPE_Q8_0: turn_keys(FH_DTYPE_Q8_0, k, n, width, dst); break;
-    default: turn_keys(FH_DTYPE_F32, k, n, width, dst); break;
+    case FH_DTYPE_F16: fh_tile_turn(FH_DTYPE_F16, k, n, width, dst, FH_ATTEND_KEYS); break;
+    case FH_DTYPE_BF16: fh_tile_turn(FH_DTYPE_BF16, k, n, width, dst, FH_ATTEND_KEYS); break;
+    case FH_DTYPE_Q8_0: fh_tile_turn(FH_DTYPE_Q8_0, k, n, width, dst, FH_ATTEND_KEYS); break;
+    default: fh_tile_turn(FH_DTYPE_F32, k, n, width, dst, FH_ATTEND_KEYS); break;
     }
 }
 
@@ -166,13 +69,13 @@ static void tile_block(fh_attend_tile *t, const fh_attend_block *b) {
     for (uint32_t q = 0; q < t->n; q += ROWS) {
         const int m = (int)(t->n - q < ROWS ? t->n - q : ROWS);
         for (int i = 0; i < m; i++) out[i] = score[i];
-        product(m, t->q + q, keys, FH_ATTEND_KEYS, s->k_width, out, KEY_VECS, false);
+        fh_tile_product(m, t->q + q, keys, FH_ATTEND_KEYS, s->k_width, out, KEY_VECS, false);
         for (int i = 0; i < m; i++) {
             in[i] = score[i];
             acc[i] = t->acc + (q + (uint32_t)i) * ld;
         }
         softmax_rows(false, t, b, q, m, score[0]);
-        product(m, in, values, ld, b->n, acc, ld / FH_VEC, true);
+        fh_tile_product(m, in, values, ld, b->n, acc, ld / FH_VEC, true);
     }
 }
 

@@ -11,19 +11,6 @@
 
 #if defined(FH_VEC) && defined(FH_FAST_OPS)
 
-/* n < FH_VEC numbers, then zeros. */
-FH_INLINE fh_vec load_part(const float *x, size_t n) {
-    float part[FH_VEC] = {0};
-    memcpy(part, x, n * sizeof *x);
-    return fh_vec_load(part);
-}
-
-FH_INLINE void store_part(float *y, fh_vec v, size_t n) {
-    float part[FH_VEC];
-    fh_vec_store(part, v);
-    memcpy(y, part, n * sizeof *y);
-}
-
 /* `expr` of v, the numbers of x, to y. */
 #define EACH(expr) \
     { \
@@ -33,8 +20,8 @@ FH_INLINE void store_part(float *y, fh_vec v, size_t n) {
             fh_vec_store(y + i, (expr)); \
         } \
         if (i < n) { \
-            const fh_vec v = load_part(x + i, n - i); \
-            store_part(y + i, (expr), n - i); \
+            const fh_vec v = fh_vec_load_part(x + i, n - i); \
+            fh_vec_store_part(y + i, (expr), n - i); \
         } \
     }
 
@@ -67,8 +54,10 @@ static void norm(fh_norm_kind kind, float eps, const float *x, const float *w, c
     }
     if (i < n) {
         const size_t rest = n - i;
-        const fh_vec v = fh_vec_mul(fh_vec_sub(load_part(x + i, rest), less), scale);
-        store_part(y + i, fh_vec_fma(v, w ? load_part(w + i, rest) : one, b ? load_part(b + i, rest) : none), rest);
+        const fh_vec v = fh_vec_mul(fh_vec_sub(fh_vec_load_part(x + i, rest), less), scale);
+        fh_vec_store_part(
+            y + i, fh_vec_fma(v, w ? fh_vec_load_part(w + i, rest) : one, b ? fh_vec_load_part(b + i, rest) : none),
+            rest);
     }
 }
 
@@ -135,7 +124,8 @@ FH_INLINE void glu_of(fh_map_kind kind, gate_rule r, const float *g, const float
         fh_vec_store(y + i, gated(r, gate_of(kind, r, fh_vec_load(g + i)), fh_vec_load(u + i)));
     }
     if (i < n) {
-        store_part(y + i, gated(r, gate_of(kind, r, load_part(g + i, n - i)), load_part(u + i, n - i)), n - i);
+        fh_vec_store_part(
+            y + i, gated(r, gate_of(kind, r, fh_vec_load_part(g + i, n - i)), fh_vec_load_part(u + i, n - i)), n - i);
     }
 }
 
@@ -203,7 +193,8 @@ static void add(const float *a, float scale, const float *b, float *y, size_t n)
     const fh_vec s = fh_vec_set(scale);
     size_t i = 0;
     for (; i + FH_VEC <= n; i += FH_VEC) fh_vec_store(y + i, fh_vec_fma(s, fh_vec_load(b + i), fh_vec_load(a + i)));
-    if (i < n) store_part(y + i, fh_vec_fma(s, load_part(b + i, n - i), load_part(a + i, n - i)), n - i);
+    if (i < n)
+        fh_vec_store_part(y + i, fh_vec_fma(s, fh_vec_load_part(b + i, n - i), fh_vec_load_part(a + i, n - i)), n - i);
 }
 
 static void encode(fh_dtype t, const float *x, uint8_t *dst, size_t n) {

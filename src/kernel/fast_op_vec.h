@@ -90,6 +90,19 @@ FH_INLINE fh_vec fh_vec_normal_below(fh_vec x) {
     return fh_vec_pick_below(x, 0.0f, tail, fh_vec_sub(one, tail));
 }
 
+/* n < FH_VEC numbers, then zeros. */
+FH_INLINE fh_vec fh_vec_load_part(const float *x, size_t n) {
+    float part[FH_VEC] = {0};
+    memcpy(part, x, n * sizeof *x);
+    return fh_vec_load(part);
+}
+
+FH_INLINE void fh_vec_store_part(float *y, fh_vec v, size_t n) {
+    float part[FH_VEC];
+    fh_vec_store(part, v);
+    memcpy(y, part, n * sizeof *y);
+}
+
 /* Columns [c, c + FH_VEC) of a stored row as f32; c is a multiple of FH_VEC. Known types only, known when compiled. */
 FH_INLINE fh_vec fh_vec_load_as(fh_dtype t, const uint8_t *row, size_t c) {
     switch (t) {
