@@ -297,6 +297,9 @@ $(O)/bench-product: bench/product.c $(O)/builtin.o $(O)/libfreehold.a
 $(O)/bench-attend: bench/attend.c $(O)/builtin.o $(O)/libfreehold.a
 	$(CC) $(CPPFLAGS) $(CFLAGS_ALL) $(LDFLAGS_ALL) $^ $(LDLIBS) -o $@
 
+$(O)/bench-delta: bench/delta.c $(O)/builtin.o $(O)/libfreehold.a
+	$(CC) $(CPPFLAGS) $(CFLAGS_ALL) $(LDFLAGS_ALL) $^ $(LDLIBS) -o $@
+
 $(O)/bench-scheduler: bench/scheduler.c $(O)/builtin.o $(O)/libfreehold.a
 	$(CC) $(CPPFLAGS) $(CFLAGS_ALL) $(LDFLAGS_ALL) $^ $(LDLIBS) -o $@
 

@@ -66,6 +66,7 @@ static void carve_worker(carver *c, const fh_cpu_sizes *s, fh_cpu_worker *out) {
     w.y = carve(c, s->form_bytes ? FH_CPU_ENTRIES : 0, sizeof *w.y);
     w.product = carve(c, s->product_bytes, 1);
     w.gates = carve_floats(c, s->gate_floats);
+    w.delta = carve_floats(c, s->delta_floats);
     if (out != NULL) *out = w;
 }
 
@@ -126,6 +127,7 @@ static fh_cpu_run_fn *const FAST[FH_OP_COUNT] = {
     [FH_OP_ROPE] = fh_cpu_fast_rope,
     [FH_OP_STORE] = fh_cpu_fast_store,
     [FH_OP_CONV] = fh_cpu_fast_conv,
+    [FH_OP_DELTA] = fh_cpu_fast_delta,
 };
 
 static bool writes_state(fh_op_kind k) { return k == FH_OP_STORE || k == FH_OP_CONV || k == FH_OP_DELTA; }
@@ -168,6 +170,7 @@ fh_status fh_exec_new(fh_exec **out, const fh_plan *plan, const fh_state_layout 
     x->prepared = opt->prepared;
     fh_cpu_size_products(plan, &x->ceiling, x->prepared == NULL, &s);
     fh_cpu_size_attend(plan, &s);
+    fh_cpu_size_delta(plan, &s);
     if (x->prepared != NULL) {
         fh_cpu_size_forms(plan, &x->ceiling, &s);
         if (!opt->keep_values) fh_cpu_size_gates(&s);

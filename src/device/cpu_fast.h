@@ -10,11 +10,13 @@ fh_cpu_run_fn fh_cpu_fast_product, fh_cpu_fast_form, fh_cpu_fast_sum; /* cpu_fas
 fh_cpu_run_fn fh_cpu_fast_gate_up;                                    /* cpu_fast_gate.c */
 fh_cpu_run_fn fh_cpu_fast_attend;                                     /* cpu_fast_attend.c */
 fh_cpu_run_fn fh_cpu_fast_norm, fh_cpu_fast_rope, fh_cpu_fast_add, fh_cpu_fast_map, fh_cpu_fast_glu, fh_cpu_fast_store,
-    fh_cpu_fast_conv; /* cpu_fast_row.c */
+    fh_cpu_fast_conv;            /* cpu_fast_row.c */
+fh_cpu_run_fn fh_cpu_fast_delta; /* cpu_fast_delta.c */
 
 /* What a form holds is out of date when its value was written: called by every worker after every op. */
 void fh_cpu_form_note(fh_cpu_worker *w, const fh_op *o);
 void fh_cpu_size_forms(const fh_plan *p, const fh_extent *ceiling, fh_cpu_sizes *s);
 void fh_cpu_size_gates(fh_cpu_sizes *s);
+void fh_cpu_size_delta(const fh_plan *p, fh_cpu_sizes *s);
 
 #endif

@@ -48,6 +48,7 @@ typedef struct fh_cpu_worker {
     float **y;                      /* [FH_CPU_ENTRIES] */
     void *product;                  /* a product's own scratch */
     float *gates;                   /* [gate_floats] */
+    float *delta;                   /* [delta_floats] */
     fh_view form_of;                /* what the executor's form holds; value FH_NO_VALUE: nothing */
     fh_product_form form, form_now; /* of it; of the product under way */
 } fh_cpu_worker;
@@ -55,7 +56,7 @@ typedef struct fh_cpu_worker {
 typedef struct fh_cpu_sizes {
     uint64_t weight_floats, row_floats, tile_floats, key_floats, value_floats, acc_floats, route_floats;
     uint64_t pack_floats, low_floats, angle_floats, bucket_count;
-    uint64_t form_bytes, product_bytes, gate_floats;
+    uint64_t form_bytes, product_bytes, gate_floats, delta_floats;
 } fh_cpu_sizes;
 
 typedef void fh_cpu_run_fn(fh_exec *x, const fh_op *o, fh_cpu_worker *w);

@@ -26,7 +26,7 @@ static fh_cpu_run_fn *const FAST[FH_OP_COUNT] = {
     [FH_OP_COMBINE] = fh_cpu_run_combine,
     [FH_OP_CONV] = fh_cpu_fast_conv,
     [FH_OP_DECAY] = fh_cpu_run_decay,
-    [FH_OP_DELTA] = fh_cpu_run_delta,
+    [FH_OP_DELTA] = fh_cpu_fast_delta,
 };
 
 /* What is run both ways. */
