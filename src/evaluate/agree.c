@@ -8,6 +8,7 @@
 
 #include "base/num.h"
 #include "base/rng.h"
+#include "kernel/log_prob.h"
 #include "library/open_tokenizer.h"
 
 #define BATCH 64u
@@ -28,19 +29,7 @@ static fh_status reserve(fh_agree *a, size_t n, fh_err *err) {
     return FH_OK;
 }
 
-/* Where the largest is, and ln of the sum of all e^x. */
-static size_t summarize(const float *x, size_t n, double *log_sum) {
-    size_t top = 0;
-    for (size_t i = 1; i < n; i++)
-        if (x[i] > x[top]) top = i;
-    double others = 0; /* the largest itself is the 1 */
-    for (size_t i = 0; i < n; i++)
-        if (i != top) others += exp((double)x[i] - (double)x[top]);
-    *log_sum = (double)x[top] + log1p(others);
-    return top;
-}
-
-static float second_best(const float *x, size_t n, size_t top) {
+static float second_best(const float *x, size_t n, uint32_t top) {
     float best = -INFINITY;
     for (size_t i = 0; i < n; i++)
         if (i != top && x[i] > best) best = x[i];
@@ -48,7 +37,7 @@ static float second_best(const float *x, size_t n, size_t top) {
 }
 
 fh_status fh_agree_add(fh_agree *a, const float *exact, const float *fast, size_t n, fh_err *err) {
-    double error = 0, power = 0, kld = 0, log_p, log_q;
+    double error = 0, power = 0;
     FH_REQUIRE(n > 0);
     FH_TRY(reserve(a, 1, err));
     for (size_t i = 0; i < n; i++) {
@@ -59,16 +48,13 @@ fh_status fh_agree_add(fh_agree *a, const float *exact, const float *fast, size_
     if (!isfinite(error) || !isfinite(power))
         return fh_fail(err, FH_ERR_CORRUPT, "the logits of position %zu are no finite numbers in %s mode", a->n,
                        isfinite(power) ? "fast" : "exact");
-    size_t top = summarize(exact, n, &log_p), other = summarize(fast, n, &log_q);
-    for (size_t i = 0; i < n; i++) {
-        double p = (double)exact[i] - log_p;
-        kld += exp(p) * (p - ((double)fast[i] - log_q));
-    }
+    const fh_log_norm p = fh_log_prob_norm(exact, n), q = fh_log_prob_norm(fast, n);
+    const double kld = fh_log_prob_between(exact, &p, fast, &q, n);
     a->error += error;
     a->power += power;
     a->n_value += n;
     a->at[a->n++] = (fh_agree_position){
-        .kld = FH_MAX(kld, 0), .gap = exact[top] - second_best(exact, n, top), .same = top == other};
+        .kld = FH_MAX(kld, 0), .gap = p.top - second_best(exact, n, p.best), .same = p.best == q.best};
     return FH_OK;
 }
 

@@ -3,12 +3,12 @@
  * Runs in exact mode, so that the same machine or another, few threads or many, measure the same numbers. */
 #include "forge/sensitivity.h"
 
-#include <math.h>
 #include <unistd.h>
 
 #include "base/num.h"
 #include "base/rng.h"
 #include "infer/engine.h"
+#include "kernel/log_prob.h"
 
 #define N_TOKEN 64u
 #define SEED 20260101u
@@ -22,21 +22,9 @@ typedef struct answers {
     bool logits, compare;
 } answers;
 
-static double log_sum(const float *x, uint32_t n) {
-    double top = (double)x[0], sum = 0;
-    for (uint32_t i = 1; i < n; i++) top = fmax(top, (double)x[i]);
-    for (uint32_t i = 0; i < n; i++) sum += exp((double)x[i] - top);
-    return top + log(sum);
-}
-
 static double divergence(const float *want, const float *got, uint32_t n) {
-    const double a = log_sum(want, n), b = log_sum(got, n);
-    double sum = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        const double p = (double)want[i] - a, q = (double)got[i] - b;
-        sum += exp(p) * (p - q);
-    }
-    return sum;
+    const fh_log_norm p = fh_log_prob_norm(want, n), q = fh_log_prob_norm(got, n);
+    return fh_log_prob_between(want, &p, got, &q, n);
 }
 
 static double distance(const float *want, const float *got, uint32_t n) {

@@ -32,6 +32,19 @@ fh_log_norm fh_log_prob_norm(const float *x, size_t n) {
     return r;
 }
 
+double fh_log_prob_between(const float *p, const fh_log_norm *norm_p, const float *q, const fh_log_norm *norm_q,
+                           size_t n) {
+    double lane[LANES] = {0};
+    for (size_t i = 0; i < n; i += LANES) {
+        const size_t m = n - i < LANES ? n - i : LANES;
+        for (size_t j = 0; j < m; j++) {
+            const double ln_p = fh_log_prob_at(norm_p, p[i + j]);
+            lane[j] += fh_math_exp(ln_p) * (ln_p - fh_log_prob_at(norm_q, q[i + j]));
+        }
+    }
+    return sum_of(lane);
+}
+
 fh_log_packed fh_log_prob_pack(const float *x, size_t n, const fh_log_norm *norm, uint8_t *out) {
     float low = x[0];
     for (size_t i = 1; i < n; i++) low = x[i] < low ? x[i] : low;

@@ -23,6 +23,10 @@ static inline double fh_log_prob_at(const fh_log_norm *norm, float x) {
     return (double)x - (double)norm->top - norm->log_sum;
 }
 
+/* The divergence of q from p, sum of e^(ln p) (ln p - ln q), over all tokens. */
+double fh_log_prob_between(const float *p, const fh_log_norm *norm_p, const float *q, const fh_log_norm *norm_q,
+                           size_t n);
+
 /* codes: n u16, little-endian, at any alignment. */
 typedef struct fh_log_packed {
     float scale, least;

@@ -98,6 +98,26 @@ TEST(log_prob, divergence) {
     }
 }
 
+TEST(log_prob, between) {
+    float x[MOST], y[MOST];
+    fh_rng rng;
+    fh_rng_init(&rng, fh_test_seed(), 4);
+    for (int times = 0; times < 200; times++) {
+        const size_t n = 1 + fh_rng_below(&rng, MOST);
+        random_row(&rng, x, n, 60.0f);
+        random_row(&rng, y, n, 60.0f);
+        const fh_log_norm p = fh_log_prob_norm(x, n), q = fh_log_prob_norm(y, n);
+        const double all_x = naive_log_sum(x, n, p.top), all_y = naive_log_sum(y, n, q.top);
+        double want = 0;
+        for (size_t i = 0; i < n; i++) {
+            const double ln_p = (double)x[i] - (double)p.top - all_x, ln_q = (double)y[i] - (double)q.top - all_y;
+            want += exp(ln_p) * (ln_p - ln_q);
+        }
+        CHECK(fabs(fh_log_prob_between(x, &p, y, &q, n) - want) <= 1e-9 * (1 + want));
+        CHECK(fh_log_prob_between(x, &p, x, &p, n) == 0);
+    }
+}
+
 TEST(log_prob, squares) {
     const float row[3] = {2, -3, 0.5f};
     double sum[3] = {1, 0, 0};
