@@ -18,6 +18,11 @@ bool fh_str_find(fh_str s, char c, size_t *at) {
     return true;
 }
 
+bool fh_str_holds(fh_str s, const char *part) {
+    size_t n = strlen(part);
+    return n == 0 || (s.len >= n && memmem(s.ptr, s.len, part, n) != NULL);
+}
+
 bool fh_str_u64(fh_str s, uint64_t *out) {
     uint64_t v = 0;
     if (s.len == 0) return false;

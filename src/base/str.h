@@ -45,8 +45,16 @@ static inline fh_str fh_str_first(fh_str s, size_t n) { return (fh_str){s.ptr, n
 /* Sub-range of bytes; the caller has checked that it lies inside. */
 static inline fh_bytes fh_bytes_part(fh_bytes b, size_t at, size_t len) { return (fh_bytes){b.ptr + at, len}; }
 
+/* What a hex digit stands for; -1 where it is none. */
+static inline int fh_hex_value(char c) {
+    if (c >= '0' && c <= '9') return c - '0';
+    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
 int fh_str_cmp(fh_str a, fh_str b);             /* byte order, shorter first on a tie */
 bool fh_str_find(fh_str s, char c, size_t *at); /* first c */
+bool fh_str_holds(fh_str s, const char *part);  /* also the empty part */
 bool fh_str_u64(fh_str s, uint64_t *out);       /* decimal digits only, whole string, fits */
 bool fh_utf8_valid(fh_str s);                   /* strict: no surrogates, no overlong forms */
 /* Copies into a caller's array with a final NUL; false if it does not fit or s holds a NUL. */

@@ -180,18 +180,11 @@ fh_status fh_imatrix_merge(fh_imatrix *m, const fh_imatrix *from, fh_err *err) {
     return FH_OK;
 }
 
-static bool contains(fh_str s, const char *part) {
-    const size_t n = strlen(part);
-    for (size_t i = 0; n <= s.len && i <= s.len - n; i++)
-        if (memcmp(s.ptr + i, part, n) == 0) return true;
-    return false;
-}
-
 void fh_imatrix_filter(fh_imatrix *m, const char *const *part, size_t n, bool keep) {
     size_t left = 0;
     for (size_t i = 0; i < m->n_entry; i++) {
         bool named = false;
-        for (size_t k = 0; k < n && !named; k++) named = contains(m->entry[i].name, part[k]);
+        for (size_t k = 0; k < n && !named; k++) named = fh_str_holds(m->entry[i].name, part[k]);
         if (named == keep) m->entry[left++] = m->entry[i];
     }
     m->n_entry = left;

@@ -117,13 +117,6 @@ static bool is_70b(const fh_mix_model *m) {
 
 /* ---- names ---- */
 
-static bool contains(fh_str s, const char *part) {
-    const size_t n = strlen(part);
-    for (size_t i = 0; n <= s.len && i <= s.len - n; i++)
-        if (memcmp(s.ptr + i, part, n) == 0) return true;
-    return false;
-}
-
 fh_role fh_mix_role(fh_str name) {
     static const struct {
         const char *part;
@@ -140,7 +133,7 @@ fh_role fh_mix_role(fh_str name) {
     if (fh_str_is(name, "output.weight")) return FH_ROLE_OUTPUT;
     if (fh_str_is(name, "token_embd.weight") || fh_str_is(name, "per_layer_token_embd.weight")) return FH_ROLE_EMBD;
     for (size_t i = 0; i < FH_COUNT(row); i++)
-        if (contains(name, row[i].part)) return row[i].role;
+        if (fh_str_holds(name, row[i].part)) return row[i].role;
     return FH_ROLE_OTHER;
 }
 
@@ -197,7 +190,7 @@ static const char *const never_glm5_next[] = {"hc_",
 
 static bool contains_any(fh_str name, const char *const *part, size_t n) {
     for (size_t i = 0; i < n; i++)
-        if (contains(name, part[i])) return true;
+        if (fh_str_holds(name, part[i])) return true;
     return false;
 }
 
@@ -378,7 +371,8 @@ static fh_dtype type_by_rules(mix_state *s, const fh_tensor *t) {
     const fh_role c = fh_mix_role(t->name);
     const fh_dtype base = info[s->opt->mix].base;
     if (fh_str_is(s->model->arch, "glm5-next") &&
-        (contains(t->name, "attn_q_a") || contains(t->name, "attn_q_b") || contains(t->name, "nextn.eh_proj")))
+        (fh_str_holds(t->name, "attn_q_a") || fh_str_holds(t->name, "attn_q_b") ||
+         fh_str_holds(t->name, "nextn.eh_proj")))
         return FH_DTYPE_Q8_0;
     if (c == FH_ROLE_OUTPUT || (s->tied && c == FH_ROLE_EMBD)) return output_type(s, t);
     if (s->opt->mix == FH_MIX_MXFP4_MOE) {

@@ -149,15 +149,9 @@ const char *fh_vocab_special_name(fh_vocab_special s) {
     return (size_t)s < FH_COUNT(names) ? names[s] : "?";
 }
 
-static int hex_digit(char c) {
-    if (c >= '0' && c <= '9') return c - '0';
-    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 bool fh_vocab_parse_byte(fh_str piece, uint8_t *byte) {
     if (piece.len != 6 || !fh_str_starts(piece, "<0x") || piece.ptr[5] != '>') return false;
-    int hi = hex_digit(piece.ptr[3]), lo = hex_digit(piece.ptr[4]);
+    int hi = fh_hex_value(piece.ptr[3]), lo = fh_hex_value(piece.ptr[4]);
     if (hi < 0 || lo < 0) return false;
     *byte = (uint8_t)(hi << 4 | lo);
     return true;

@@ -13,16 +13,9 @@
 #define MAX_TEXT_BYTES (4u << 20)
 #define ARENA_BYTES ((size_t)64 << 20)
 
-static bool holds(fh_str s, const char *part) {
-    size_t n = strlen(part);
-    for (size_t i = 0; i + n <= s.len; i++)
-        if (memcmp(s.ptr + i, part, n) == 0) return true;
-    return false;
-}
-
 static bool is_routed_expert(const fh_weight *w) {
-    if (holds(w->name, "_exps.")) return true;
-    return holds(w->name, ".experts.") && !holds(w->name, "shared_experts");
+    if (fh_str_holds(w->name, "_exps.")) return true;
+    return fh_str_holds(w->name, ".experts.") && !fh_str_holds(w->name, "shared_experts");
 }
 
 static uint64_t value_count(const fh_weight *w) {

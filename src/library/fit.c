@@ -214,13 +214,6 @@ static fh_status take_tensors(fh_fit_shape *s, const fh_bundle *b, fh_err *err) 
     return fh_arena_copy(&s->arena, s->mix.arch, &s->mix.arch) ? FH_OK : fh_arena_fail(&s->arena, err);
 }
 
-static bool holds(fh_str s, const char *part) {
-    size_t n = strlen(part);
-    for (size_t i = 0; i + n <= s.len; i++)
-        if (memcmp(s.ptr + i, part, n) == 0) return true;
-    return false;
-}
-
 static void take_sums(fh_fit_shape *s, const fh_bundle *b, const fh_facts *f) {
     const fh_weights *all = fh_bundle_weights(b);
     bool has_head = false;
@@ -228,11 +221,12 @@ static void take_sums(fh_fit_shape *s, const fh_bundle *b, const fh_facts *f) {
     for (size_t i = 0; i < all->n; i++) {
         const fh_weight *w = &all->item[i];
         if (!fh_shape_count(&w->shape, &n)) continue;
-        if (holds(w->name, "_exps.") || (holds(w->name, ".experts.") && !holds(w->name, "shared_experts")))
+        if (fh_str_holds(w->name, "_exps.") ||
+            (fh_str_holds(w->name, ".experts.") && !fh_str_holds(w->name, "shared_experts")))
             s->n_expert_value += n;
-        if (holds(w->name, "embed_tokens") || fh_str_starts(w->name, "token_embd.")) table = n;
-        has_head = has_head || holds(w->name, "lm_head") || fh_str_is(w->name, "output.weight");
-        s->has_vision = s->has_vision || holds(w->name, "vision");
+        if (fh_str_holds(w->name, "embed_tokens") || fh_str_starts(w->name, "token_embd.")) table = n;
+        has_head = has_head || fh_str_holds(w->name, "lm_head") || fh_str_is(w->name, "output.weight");
+        s->has_vision = s->has_vision || fh_str_holds(w->name, "vision");
     }
     s->n_table = has_head ? table : 0;
     s->n_value = f->n_value;

@@ -14,13 +14,6 @@ static fh_http_refusal refuse(int status, const char *why) { return (fh_http_ref
 
 static bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
-static int hex_value(char c) {
-    if (is_digit(c)) return c - '0';
-    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-    return -1;
-}
-
 static bool is_token_char(char c) {
     return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c && strchr("!#$%&'*+-.^_`|~", c));
 }
@@ -57,8 +50,8 @@ static bool decode_percent(fh_str *s, char *bytes, bool plus_blank) {
     for (size_t i = 0; i < s->len; i++) {
         char c = bytes[i];
         if (c == '%') {
-            int hi = i + 2 < s->len ? hex_value(bytes[i + 1]) : -1;
-            int lo = hi < 0 ? -1 : hex_value(bytes[i + 2]);
+            int hi = i + 2 < s->len ? fh_hex_value(bytes[i + 1]) : -1;
+            int lo = hi < 0 ? -1 : fh_hex_value(bytes[i + 2]);
             if (lo < 0) return false;
             c = (char)(hi * 16 + lo);
             i += 2;
@@ -271,7 +264,7 @@ bool fh_http_find(const fh_http_head *h, const char *name, fh_str *out) {
 enum { SIZE, SIZE_LF, DATA, DATA_CR, DATA_LF, LAST_CR, LAST_LF };
 
 static fh_http_refusal take_size(fh_http_chunks *c, char ch) {
-    int v = hex_value(ch);
+    int v = fh_hex_value(ch);
     if (v >= 0) {
         if (++c->digits > 15) return refuse(400, "a chunk's size has more than 15 digits");
         c->left = c->left * 16 + (uint64_t)v;

@@ -260,10 +260,9 @@ static int hex_value(fh_str s, size_t at, size_t n, uint32_t *out) {
     uint32_t v = 0;
     if (s.len - at < n) return 0;
     for (size_t i = 0; i < n; i++) {
-        char c = s.ptr[at + i], low = (char)(c | 32);
-        if (is_digit(c)) v = v * 16 + (uint32_t)(c - '0');
-        else if (low >= 'a' && low <= 'f') v = v * 16 + (uint32_t)(low - 'a') + 10;
-        else return 0;
+        const int digit = fh_hex_value(s.ptr[at + i]);
+        if (digit < 0) return 0;
+        v = v * 16 + (uint32_t)digit;
     }
     *out = v;
     return 1;

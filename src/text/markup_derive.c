@@ -92,8 +92,8 @@ static fh_status read_keys(fh_markup *m, fh_arena *a, fh_str object, bool *ok, f
         if (fh_str_is(c->key, PROBE_NAME_1) && c->kind == FH_JSON_OBJECT) m->flags |= FH_MARKUP_NAME_KEY;
         else if (string && fh_str_is(text, PROBE_NAME_1)) m->key_name = fh_markup_copy(a, c->key);
         else if (string && fh_str_is(text, PROBE_ID_1)) m->key_id = fh_markup_copy(a, c->key);
-        else if (c->kind == FH_JSON_OBJECT || fh_text_holds(text, PROBE_KEY_1)) m->key_args = fh_markup_copy(a, c->key);
-        else if (string && fh_text_holds(c->key, "id")) m->key_id = fh_markup_copy(a, c->key);
+        else if (c->kind == FH_JSON_OBJECT || fh_str_holds(text, PROBE_KEY_1)) m->key_args = fh_markup_copy(a, c->key);
+        else if (string && fh_str_holds(c->key, "id")) m->key_id = fh_markup_copy(a, c->key);
     }
     fh_json_free(doc);
     *ok = m->flags & FH_MARKUP_NAME_KEY || (fh_given(m->key_name) && fh_given(m->key_args));

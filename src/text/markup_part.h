@@ -16,7 +16,6 @@ static inline fh_str fh_trim(fh_str s) {
     while (s.len > 0 && fh_is_space(s.ptr[s.len - 1])) s.len--;
     return s;
 }
-bool fh_text_holds(fh_str text, const char *part);
 
 /* ---- patterns ---- */
 typedef enum fh_hole {

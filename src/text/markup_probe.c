@@ -213,7 +213,7 @@ static fh_status find_reasoning(probe *p, fh_markup_found *f) {
     seen got;
     s = read_back(&m, fh_str_first(all, p->from), fh_str_drop(all, p->from), &got, p->err);
     ok = s == FH_OK && fh_str_is(fh_trim(fh_buf_str(&got.thought)), PROBE_THOUGHT) &&
-         fh_text_holds(fh_buf_str(&got.text), PROBE_TEXT) && !fh_text_holds(fh_buf_str(&got.text), m.think_close);
+         fh_str_holds(fh_buf_str(&got.text), PROBE_TEXT) && !fh_str_holds(fh_buf_str(&got.text), m.think_close);
     release_seen(&got);
     if (ok) f->markup = m;
     f->reasoning = ok;
@@ -257,7 +257,7 @@ static fh_status find_calls(probe *p, fh_markup_found *f, bool as_text) {
     if (s == FH_OK && shown_two) fh_buf_add_str(&two, fh_str_drop(fh_buf_str(&p->reply), p->from));
     if (s == FH_OK && (one.status || two.status || tail.status || prompt.status)) s = fh_fail_memory(p->err, one.len);
     if (s != FH_OK) goto out;
-    shown_two = shown_two && fh_text_holds(fh_buf_str(&two), PROBE_NAME_2);
+    shown_two = shown_two && fh_str_holds(fh_buf_str(&two), PROBE_NAME_2);
     fh_str t1 = past_frames(fh_buf_str(&one), &f->markup);
     fh_str t2 = shown_two ? past_frames(fh_buf_str(&two), &f->markup) : (fh_str){"", 0};
     fh_markup m = f->markup;

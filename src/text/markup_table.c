@@ -19,16 +19,11 @@ const fh_markup *fh_markup_find(fh_str name) {
     return NULL;
 }
 
-bool fh_text_holds(fh_str text, const char *part) {
-    size_t n = strlen(part);
-    return n == 0 || (text.len >= n && memmem(text.ptr, text.len, part, n) != NULL);
-}
-
 const fh_markup *fh_markup_detect(fh_str template_source) {
     for (size_t i = 0; i < FH_COUNT(known); i++) {
         bool all = true;
         for (size_t k = 0; k < FH_COUNT(known[i].needle) && known[i].needle[k] && all; k++)
-            all = fh_text_holds(template_source, known[i].needle[k]);
+            all = fh_str_holds(template_source, known[i].needle[k]);
         if (all) return &known[i];
     }
     return &known[FH_COUNT(known) - 1];

@@ -165,19 +165,12 @@ static void skip_space(python *y) {
 
 static bool python_value(python *y);
 
-static int hex_digit(char c) {
-    if (c >= '0' && c <= '9') return c - '0';
-    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-    return -1;
-}
-
 /* \xNN, \uNNNN and \UNNNNNNNN as JSON's \uNNNN; a pair above U+FFFF. */
 static bool python_hex(python *y, int digits) {
     uint32_t cp = 0;
     if (y->end - y->p < digits) return false;
     for (int i = 0; i < digits; i++) {
-        int d = hex_digit(*y->p++);
+        int d = fh_hex_value(*y->p++);
         if (d < 0) return false;
         cp = cp * 16 + (uint32_t)d;
     }

@@ -84,12 +84,9 @@ static fh_status property(reader *r, bool inverted, size_t at, fh_cps *out) {
 static bool hex_digits(reader *r, int n, uint32_t *out) {
     uint32_t v = 0;
     for (int i = 0; i < n; i++) {
-        char c = look(r);
-        uint32_t d = c >= '0' && c <= '9'                     ? (uint32_t)(c - '0')
-                     : (c | 0x20) >= 'a' && (c | 0x20) <= 'f' ? (uint32_t)((c | 0x20) - 'a') + 10
-                                                              : 16;
-        if (d == 16) return false;
-        v = v * 16 + d;
+        const int digit = fh_hex_value(look(r));
+        if (digit < 0) return false;
+        v = v * 16 + (uint32_t)digit;
         r->at++;
     }
     *out = v;

@@ -284,7 +284,7 @@ static bool begins_bare(fh_reply *r) {
 }
 
 /* ---- headers of channels ---- */
-static bool has_word(fh_str header, const char *word) { return fh_given(word) && fh_text_holds(header, word); }
+static bool has_word(fh_str header, const char *word) { return fh_given(word) && fh_str_holds(header, word); }
 
 /* The name of the function that the header is addressed to. */
 static fh_str header_name(const fh_markup *m, fh_str header) {

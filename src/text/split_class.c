@@ -202,17 +202,12 @@ fh_status split_class_escape(split_work *w, size_t *at, bool fold, bool *found, 
     return FH_OK;
 }
 
-static int hex_value(char c) {
-    if (c >= '0' && c <= '9') return c - '0';
-    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 /* min to max hex digits at *at */
 static bool hex_number(const split_work *w, size_t *at, unsigned min, unsigned max, uint32_t *cp) {
     uint32_t v = 0;
     unsigned n = 0;
-    for (; n < max && hex_value(at_char(w, *at)) >= 0; n++, ++*at) v = v << 4 | (uint32_t)hex_value(at_char(w, *at));
+    for (; n < max && fh_hex_value(at_char(w, *at)) >= 0; n++, ++*at)
+        v = v << 4 | (uint32_t)fh_hex_value(at_char(w, *at));
     *cp = v;
     return n >= min && v <= 0x10ffff && (v < 0xd800 || v > 0xdfff);
 }

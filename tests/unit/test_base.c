@@ -53,6 +53,15 @@ TEST(str, numbers_and_utf8) {
     char out[4];
     CHECK(fh_str_copy(out, sizeof out, FH_STR("abc")) && !fh_str_copy(out, sizeof out, FH_STR("abcd")));
     CHECK(!fh_str_copy(out, sizeof out, FH_STR("a\0b")));
+    CHECK(fh_str_holds(FH_STR("blk.0.ffn"), ".0.") && fh_str_holds(FH_STR("ab"), "ab") &&
+          fh_str_holds(FH_STR("ab"), ""));
+    CHECK(!fh_str_holds(FH_STR("ab"), "abc") && !fh_str_holds((fh_str){NULL, 0}, "a") &&
+          !fh_str_holds(FH_STR("ab"), "B"));
+    for (int c = 0; c < 256; c++) {
+        static const char digits[] = "0123456789abcdef0123456789ABCDEF";
+        const char *at = c ? strchr(digits, c) : NULL;
+        CHECK(fh_hex_value((char)c) == (at ? (int)(at - digits) % 16 : -1));
+    }
 }
 
 TEST(mem, arena_keeps_its_ceiling) {
