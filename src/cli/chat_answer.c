@@ -36,27 +36,12 @@ static fh_status on_reply(void *user, const fh_reply_event *ev, fh_err *err) {
     return FH_OK;
 }
 
-/* Does what was written end in a header of the answer's channel? */
-static bool ends_in_header(const fh_markup *m, fh_str all) {
-    if (!m->head_close || !m->head_text || !fh_str_ends(all, m->head_close)) return false;
-    size_t n = strlen(m->head_text), end = all.len - strlen(m->head_close);
-    for (size_t i = end; i-- > 0 && end - i < 256;)
-        if (i + n <= end && memcmp(all.ptr + i, m->head_text, n) == 0) return true;
-    return false;
-}
-
 /* Reasoning and headers come before the text whose format was asked for. */
 static void look_at_gate(answer *a, fh_str text) {
     const fh_markup *m = &a->c->markup.markup;
     if (a->gate || !a->constraint) return;
     fh_buf_add_str(&a->before, text);
-    fh_str all = fh_buf_str(&a->before);
-    if (a->start == FH_START_REASONING) {
-        while (all.len && (all.ptr[all.len - 1] == '\n' || all.ptr[all.len - 1] == ' ')) all.len--;
-        a->gate = !m->think_close || fh_str_ends(all, m->think_close);
-    } else {
-        a->gate = a->start == FH_START_TEXT || ends_in_header(m, all);
-    }
+    a->gate = fh_markup_answer_begins(m, a->start, fh_buf_str(&a->before));
     if (a->gate) fh_generation_constrain(a->generation, a->constraint);
 }
 

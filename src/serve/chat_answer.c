@@ -61,27 +61,12 @@ static fh_status on_reply(void *user, const fh_reply_event *ev, fh_err *err) {
 
 /* ---- where the format begins ---- */
 
-/* Does what was written end in a header of the answer's channel? */
-static bool ends_in_header(const fh_markup *m, fh_str all) {
-    if (!m->head_close || !m->head_text || !fh_str_ends(all, m->head_close)) return false;
-    size_t n = strlen(m->head_text), end = all.len - strlen(m->head_close);
-    for (size_t i = end; i-- > 0 && end - i < 256;)
-        if (i + n <= end && memcmp(all.ptr + i, m->head_text, n) == 0) return true;
-    return false;
-}
-
 static void look_at_gate(fh_said *s, fh_str text) {
     fh_ask *a = s->ask;
     if (s->gate || !a->grammar) return;
     const fh_markup *m = &a->r->markup.markup;
     fh_buf_add_str(&s->before, text);
-    fh_str all = fh_buf_str(&s->before);
-    if (a->start == FH_START_REASONING) {
-        while (all.len && (all.ptr[all.len - 1] == '\n' || all.ptr[all.len - 1] == ' ')) all.len--;
-        s->gate = !m->think_close || fh_str_ends(all, m->think_close);
-    } else {
-        s->gate = a->start == FH_START_TEXT || ends_in_header(m, all);
-    }
+    s->gate = fh_markup_answer_begins(m, a->start, fh_buf_str(&s->before));
     if (s->gate) fh_ticket_constrain(a->ticket, s->index);
 }
 

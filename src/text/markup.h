@@ -58,6 +58,8 @@ const fh_markup *fh_markup_detect(fh_str template_source);
 /* Where the text begins that a model writes behind this prompt. */
 typedef enum fh_markup_start { FH_START_TEXT, FH_START_REASONING, FH_START_HEADER } fh_markup_start;
 fh_markup_start fh_markup_start_after(const fh_markup *m, fh_str prompt);
+/* Behind what was written so far, is what follows the answer itself? Reasoning and headers come before it. */
+bool fh_markup_answer_begins(const fh_markup *m, fh_markup_start start, fh_str written);
 /* What a model writes between its reasoning and its answer, for who ends the reasoning in its place: the mark that
  * closes it, or the end of its channel and the header of the answer's. Nothing where the markup has no reasoning. */
 void fh_markup_put_think_end(const fh_markup *m, fh_buf *out);

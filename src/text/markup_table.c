@@ -43,6 +43,19 @@ fh_markup_start fh_markup_start_after(const fh_markup *m, fh_str prompt) {
     return FH_START_TEXT;
 }
 
+/* Does this end in a header of the answer's channel? */
+static bool ends_in_header(const fh_markup *m, fh_str written) {
+    enum { FAR = 256 }; /* bytes of a header */
+    if (!fh_given(m->head_close) || !fh_given(m->head_text) || !fh_str_ends(written, m->head_close)) return false;
+    fh_str head = fh_str_first(written, written.len - strlen(m->head_close));
+    return fh_str_holds(fh_str_drop(head, head.len > FAR ? head.len - FAR : 0), m->head_text);
+}
+
+bool fh_markup_answer_begins(const fh_markup *m, fh_markup_start start, fh_str written) {
+    if (start == FH_START_REASONING) return !fh_given(m->think_close) || ends_with(fh_trim(written), m->think_close);
+    return start == FH_START_TEXT || ends_in_header(m, written);
+}
+
 void fh_markup_put_think_end(const fh_markup *m, fh_buf *out) {
     if (fh_given(m->think_close)) {
         fh_buf_add_byte(out, '\n');

@@ -35,6 +35,24 @@ TEST(markup, replies_begin_where_the_prompt_ends) {
     CHECK(fh_markup_start_after(h, FH_STR("<|start|>assistant")) == FH_START_HEADER);
 }
 
+TEST(markup, answers_begin_behind_reasoning_and_headers) {
+    const fh_markup *m = fh_markup_find(FH_STR("hermes")), *h = fh_markup_find(FH_STR("harmony"));
+    CHECK(fh_markup_answer_begins(m, FH_START_TEXT, FH_STR("")));
+    CHECK(!fh_markup_answer_begins(m, FH_START_REASONING, FH_STR("hm </thin")));
+    CHECK(fh_markup_answer_begins(m, FH_START_REASONING, FH_STR("hm </think>")));
+    CHECK(fh_markup_answer_begins(m, FH_START_REASONING, FH_STR("hm </think>\n\n")));
+    CHECK(!fh_markup_answer_begins(m, FH_START_REASONING, FH_STR("hm </think> Yes")));
+    CHECK(!fh_markup_answer_begins(h, FH_START_HEADER, FH_STR("<|channel|>analysis<|message|>")));
+    CHECK(!fh_markup_answer_begins(h, FH_START_HEADER, FH_STR("<|channel|>final")));
+    CHECK(
+        fh_markup_answer_begins(h, FH_START_HEADER, FH_STR("hm<|end|><|start|>assistant<|channel|>final<|message|>")));
+    /* as templates show it: with the line ends that follow */
+    const fh_markup wide = {.name = "wide", .think_open = "<t>\n", .think_close = "\n</t>\n\n"};
+    CHECK(fh_markup_answer_begins(&wide, FH_START_REASONING, FH_STR("hm\n</t>\n\n")));
+    const fh_markup none = {.name = "none"};
+    CHECK(fh_markup_answer_begins(&none, FH_START_REASONING, FH_STR("")));
+}
+
 /* ---- read off templates of our own ---- */
 #define TURN "{% for m in messages %}<|im_start|>{{ m.role }}\n"
 #define THINK "{% if m.reasoning_content %}<think>\n{{ m.reasoning_content }}\n</think>\n\n{% endif %}{{ m.content }}"
