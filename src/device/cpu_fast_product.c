@@ -50,11 +50,6 @@ fh_product_form fh_cpu_form_wanted(const fh_product *q, uint64_t n, bool careful
 }
 
 /* ---- inputs ---- */
-static bool same_view(const fh_view *a, const fh_view *b) {
-    return a->value == b->value && a->col == b->col && a->heads == b->heads && a->width == b->width &&
-           a->stride == b->stride;
-}
-
 void fh_cpu_form_note(fh_cpu_worker *w, const fh_op *o) {
     for (int i = 0; i < FH_OP_MAX_OUT; i++)
         if (w->form_of.value != FH_NO_VALUE && o->out[i].value == w->form_of.value) w->form_of.value = FH_NO_VALUE;
@@ -65,7 +60,7 @@ fh_product_form fh_cpu_fast_form_of(const fh_exec *x, const fh_cpu_product *p) {
 }
 
 static bool is_formed(const fh_cpu_worker *w, const fh_cpu_product *p, fh_product_form form) {
-    return form == FH_FORM_F32 || (w->form == form && same_view(&w->form_of, &p->in));
+    return form == FH_FORM_F32 || (w->form == form && fh_view_same(&w->form_of, &p->in));
 }
 
 /* Row i of the input is the worker's that has row i of its value. */

@@ -51,67 +51,39 @@ void fh_cpu_fast_rope(fh_exec *x, const fh_op *o, fh_cpu_worker *w) {
 }
 
 /* ---- element by element: a piece of a head is a unit ---- */
-/* All operands with the heads of the one that has gaps, if one does. */
-static bool align_views(fh_view *v, int n) {
-    int lead = 0;
-    for (int i = 0; i < n; i++) {
-        if (!fh_view_is_dense(v[i])) lead = i;
-    }
-    for (int i = 0; i < n; i++) {
-        if (!fh_view_reshape(&v[i], v[lead].heads, v[lead].width)) return false;
-    }
-    return true;
-}
-
-typedef struct unit {
-    uint64_t row, head, col;
-    size_t n;
-} unit;
-
-static void share_units(const fh_exec *x, const fh_view *v, const fh_cpu_worker *w, uint64_t *from, uint64_t *to) {
-    fh_cpu_share_rows(w, fh_cpu_rows(x, v), v->heads * fh_ceil_div(v->width, FH_CPU_PIECE), from, to);
-}
-
-static unit unit_at(const fh_view *v, uint64_t u) {
-    const uint64_t pieces = fh_ceil_div(v->width, FH_CPU_PIECE);
-    unit r = {u / pieces / v->heads, u / pieces % v->heads, u % pieces * FH_CPU_PIECE, 0};
-    r.n = (size_t)FH_MIN((uint64_t)FH_CPU_PIECE, v->width - r.col);
-    return r;
-}
-
-static float *place(const fh_exec *x, const fh_view *v, const unit *u) {
-    return fh_cpu_row(x, v, u->row) + u->head * v->stride + u->col;
-}
-
 void fh_cpu_fast_add(fh_exec *x, const fh_op *o, fh_cpu_worker *w) {
     const fh_fast_ops *ops = fh_fast_ops_best();
     fh_view v[3] = {o->in[0], o->in[1], o->out[0]};
-    if (ops == NULL || !align_views(v, 3)) {
+    if (ops == NULL) {
         fh_cpu_run_add(x, o, w);
         return;
     }
+    fh_cpu_align_views(v, 3);
     uint64_t from, to;
-    share_units(x, &v[2], w, &from, &to);
+    fh_cpu_share_units(x, &v[2], w, &from, &to);
     for (uint64_t i = from; i < to; i++) {
-        const unit u = unit_at(&v[2], i);
-        ops->add(place(x, &v[0], &u), o->u.add.scale, place(x, &v[1], &u), place(x, &v[2], &u), u.n);
+        const fh_cpu_unit u = fh_cpu_unit_at(&v[2], i);
+        ops->add(fh_cpu_place(x, &v[0], &u), o->u.add.scale, fh_cpu_place(x, &v[1], &u), fh_cpu_place(x, &v[2], &u),
+                 u.n);
     }
 }
 
 void fh_cpu_fast_map(fh_exec *x, const fh_op *o, fh_cpu_worker *w) {
     const fh_fast_ops *ops = fh_fast_ops_best();
     fh_view v[2] = {o->in[0], o->out[0]};
-    const bool ok = o->vec[0] != FH_NO_ID ? fh_view_reshape(&v[1], v[0].heads, v[0].width) : align_views(v, 2);
+    bool ok = true;
+    if (o->vec[0] != FH_NO_ID) ok = fh_view_reshape(&v[1], v[0].heads, v[0].width);
+    else fh_cpu_align_views(v, 2);
     if (ops == NULL || !ok) {
         fh_cpu_run_map(x, o, w);
         return;
     }
     uint64_t from, to;
-    share_units(x, &v[1], w, &from, &to);
+    fh_cpu_share_units(x, &v[1], w, &from, &to);
     for (uint64_t i = from; i < to; i++) {
-        const unit u = unit_at(&v[1], i);
-        float *y = place(x, &v[1], &u);
-        ops->map(o->u.map.kind, o->u.map.c, place(x, &v[0], &u), y, u.n);
+        const fh_cpu_unit u = fh_cpu_unit_at(&v[1], i);
+        float *y = fh_cpu_place(x, &v[1], &u);
+        ops->map(o->u.map.kind, o->u.map.c, fh_cpu_place(x, &v[0], &u), y, u.n);
         const float *plus = fh_cpu_vector(x, o, 0, fh_cpu_seq_of(x, v[1].value, u.row));
         if (plus != NULL) ops->add(y, 1.0f, plus + u.col, y, u.n);
     }
@@ -121,18 +93,20 @@ void fh_cpu_fast_glu(fh_exec *x, const fh_op *o, fh_cpu_worker *w) {
     const fh_fast_ops *ops = fh_fast_ops_best();
     fh_view v[3] = {o->in[0], o->in[1], o->out[0]};
     const bool one_gate = (uint64_t)v[0].heads * v[0].width != (uint64_t)v[1].heads * v[1].width;
-    const bool ok = one_gate ? fh_view_reshape(&v[0], v[1].heads, 1) && fh_view_reshape(&v[2], v[1].heads, v[1].width)
-                             : align_views(v, 3);
+    bool ok = true;
+    if (one_gate) ok = fh_view_reshape(&v[0], v[1].heads, 1) && fh_view_reshape(&v[2], v[1].heads, v[1].width);
+    else fh_cpu_align_views(v, 3);
     if (ops == NULL || !ok) {
         fh_cpu_run_glu(x, o, w);
         return;
     }
     uint64_t from, to;
-    share_units(x, &v[2], w, &from, &to);
+    fh_cpu_share_units(x, &v[2], w, &from, &to);
     for (uint64_t i = from; i < to; i++) {
-        const unit u = unit_at(&v[2], i);
-        const float *g = one_gate ? fh_cpu_row(x, &v[0], u.row) + u.head * v[0].stride : place(x, &v[0], &u);
-        ops->glu(o->u.map.kind, o->u.map.c, o->u.map.limit, g, one_gate, place(x, &v[1], &u), place(x, &v[2], &u), u.n);
+        const fh_cpu_unit u = fh_cpu_unit_at(&v[2], i);
+        const float *g = one_gate ? fh_cpu_row(x, &v[0], u.row) + u.head * v[0].stride : fh_cpu_place(x, &v[0], &u);
+        ops->glu(o->u.map.kind, o->u.map.c, o->u.map.limit, g, one_gate, fh_cpu_place(x, &v[1], &u),
+                 fh_cpu_place(x, &v[2], &u), u.n);
     }
 }
 

@@ -145,6 +145,27 @@ static inline void fh_cpu_share_rows(const fh_cpu_worker *w, uint64_t rows, uint
     *to *= per;
 }
 
+/* ---- element by element: a piece of a head is a unit ---- */
+typedef struct fh_cpu_unit {
+    uint64_t row, head, col;
+    size_t n;
+} fh_cpu_unit;
+static inline void fh_cpu_share_units(const fh_exec *x, const fh_view *v, const fh_cpu_worker *w, uint64_t *from,
+                                      uint64_t *to) {
+    fh_cpu_share_rows(w, fh_cpu_rows(x, v), v->heads * fh_ceil_div(v->width, FH_CPU_PIECE), from, to);
+}
+static inline fh_cpu_unit fh_cpu_unit_at(const fh_view *v, uint64_t u) {
+    const uint64_t pieces = fh_ceil_div(v->width, FH_CPU_PIECE);
+    fh_cpu_unit r = {u / pieces / v->heads, u / pieces % v->heads, u % pieces * FH_CPU_PIECE, 0};
+    r.n = (size_t)FH_MIN((uint64_t)FH_CPU_PIECE, v->width - r.col);
+    return r;
+}
+static inline float *fh_cpu_place(const fh_exec *x, const fh_view *v, const fh_cpu_unit *u) {
+    return fh_cpu_row(x, v, u->row) + u->head * v->stride + u->col;
+}
+/* All operands with the heads of the one that has gaps, if one does. */
+void fh_cpu_align_views(fh_view *v, int n);
+
 fh_cpu_run_fn fh_cpu_run_product;                                  /* cpu_product.c */
 fh_cpu_run_fn fh_cpu_run_attend;                                   /* cpu_attend.c */
 fh_cpu_run_fn fh_cpu_run_store, fh_cpu_run_conv, fh_cpu_run_delta; /* cpu_state.c */

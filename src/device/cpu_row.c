@@ -132,8 +132,7 @@ void fh_cpu_run_rope(fh_exec *x, const fh_op *o, fh_cpu_worker *w) {
 }
 
 /* ---- element by element: a piece of a head is a unit ---- */
-/* All operands with the heads of the one that has gaps, if one does. */
-static void align_views(fh_view *v, int n) {
+void fh_cpu_align_views(fh_view *v, int n) {
     int lead = 0;
     for (int i = 0; i < n; i++) {
         if (!fh_view_is_dense(v[i])) lead = i;
@@ -143,35 +142,15 @@ static void align_views(fh_view *v, int n) {
     }
 }
 
-typedef struct unit {
-    uint64_t row, head, col;
-    size_t n;
-} unit;
-
-static void share_units(const fh_exec *x, const fh_view *v, const fh_cpu_worker *w, uint64_t *from, uint64_t *to) {
-    fh_cpu_share_rows(w, fh_cpu_rows(x, v), v->heads * fh_ceil_div(v->width, FH_CPU_PIECE), from, to);
-}
-
-static unit unit_at(const fh_view *v, uint64_t u) {
-    const uint64_t pieces = fh_ceil_div(v->width, FH_CPU_PIECE);
-    unit r = {u / pieces / v->heads, u / pieces % v->heads, u % pieces * FH_CPU_PIECE, 0};
-    r.n = (size_t)FH_MIN((uint64_t)FH_CPU_PIECE, v->width - r.col);
-    return r;
-}
-
-static float *place(const fh_exec *x, const fh_view *v, const unit *u) {
-    return fh_cpu_row(x, v, u->row) + u->head * v->stride + u->col;
-}
-
 void fh_cpu_run_add(fh_exec *x, const fh_op *o, fh_cpu_worker *w) {
     fh_view v[3] = {o->in[0], o->in[1], o->out[0]};
-    align_views(v, 3);
+    fh_cpu_align_views(v, 3);
     uint64_t from, to;
-    share_units(x, &v[2], w, &from, &to);
+    fh_cpu_share_units(x, &v[2], w, &from, &to);
     for (uint64_t i = from; i < to; i++) {
-        const unit u = unit_at(&v[2], i);
-        const float *a = place(x, &v[0], &u), *b = place(x, &v[1], &u), scale = o->u.add.scale;
-        float *y = place(x, &v[2], &u);
+        const fh_cpu_unit u = fh_cpu_unit_at(&v[2], i);
+        const float *a = fh_cpu_place(x, &v[0], &u), *b = fh_cpu_place(x, &v[1], &u), scale = o->u.add.scale;
+        float *y = fh_cpu_place(x, &v[2], &u);
         for (size_t c = 0; c < u.n; c++) y[c] = a[c] + scale * b[c];
     }
 }
@@ -181,14 +160,14 @@ void fh_cpu_run_map(fh_exec *x, const fh_op *o, fh_cpu_worker *w) {
     if (o->vec[0] != FH_NO_ID) { /* the vector goes by the input's heads */
         if (!fh_view_reshape(&v[1], v[0].heads, v[0].width)) return;
     } else {
-        align_views(v, 2);
+        fh_cpu_align_views(v, 2);
     }
     uint64_t from, to;
-    share_units(x, &v[1], w, &from, &to);
+    fh_cpu_share_units(x, &v[1], w, &from, &to);
     for (uint64_t i = from; i < to; i++) {
-        const unit u = unit_at(&v[1], i);
-        float *y = place(x, &v[1], &u);
-        fh_ref_map(o->u.map.kind, o->u.map.c, place(x, &v[0], &u), y, u.n);
+        const fh_cpu_unit u = fh_cpu_unit_at(&v[1], i);
+        float *y = fh_cpu_place(x, &v[1], &u);
+        fh_ref_map(o->u.map.kind, o->u.map.c, fh_cpu_place(x, &v[0], &u), y, u.n);
         const float *add = fh_cpu_vector(x, o, 0, fh_cpu_seq_of(x, v[1].value, u.row));
         if (add == NULL) continue;
         for (size_t c = 0; c < u.n; c++) y[c] = y[c] + add[u.col + c];
@@ -201,21 +180,21 @@ void fh_cpu_run_glu(fh_exec *x, const fh_op *o, fh_cpu_worker *w) {
     if (one_gate) {
         if (!fh_view_reshape(&v[0], v[1].heads, 1) || !fh_view_reshape(&v[2], v[1].heads, v[1].width)) return;
     } else {
-        align_views(v, 3);
+        fh_cpu_align_views(v, 3);
     }
     uint64_t from, to;
-    share_units(x, &v[2], w, &from, &to);
+    fh_cpu_share_units(x, &v[2], w, &from, &to);
     for (uint64_t i = from; i < to; i++) {
-        const unit u = unit_at(&v[2], i);
-        const float *g = one_gate ? fh_cpu_row(x, &v[0], u.row) + u.head * v[0].stride : place(x, &v[0], &u);
-        fh_ref_glu(o->u.map.kind, o->u.map.c, o->u.map.limit, g, one_gate, place(x, &v[1], &u), place(x, &v[2], &u),
-                   u.n);
+        const fh_cpu_unit u = fh_cpu_unit_at(&v[2], i);
+        const float *g = one_gate ? fh_cpu_row(x, &v[0], u.row) + u.head * v[0].stride : fh_cpu_place(x, &v[0], &u);
+        fh_ref_glu(o->u.map.kind, o->u.map.c, o->u.map.limit, g, one_gate, fh_cpu_place(x, &v[1], &u),
+                   fh_cpu_place(x, &v[2], &u), u.n);
     }
 }
 
 void fh_cpu_run_decay(fh_exec *x, const fh_op *o, fh_cpu_worker *w) {
     fh_view v[2] = {o->in[0], o->out[0]};
-    align_views(v, 2);
+    fh_cpu_align_views(v, 2);
     uint64_t from, to;
     fh_cpu_share_rows(w, fh_cpu_rows(x, &v[1]), v[1].heads, &from, &to);
     for (uint64_t i = from; i < to; i++) {
@@ -274,20 +253,20 @@ void fh_cpu_run_group(fh_exec *x, const fh_op *o, fh_cpu_worker *w) {
 
 void fh_cpu_run_combine(fh_exec *x, const fh_op *o, fh_cpu_worker *w) {
     fh_view v[2] = {o->in[0], o->out[0]};
-    align_views(v, 2);
+    fh_cpu_align_views(v, 2);
     const fh_view *weight = &o->in[1];
     const uint32_t k = x->plan->value[v[0].value].per;
     uint64_t from, to;
-    share_units(x, &v[1], w, &from, &to);
+    fh_cpu_share_units(x, &v[1], w, &from, &to);
     for (uint64_t i = from; i < to; i++) {
-        const unit u = unit_at(&v[1], i);
-        float *y = place(x, &v[1], &u);
+        const fh_cpu_unit u = fh_cpu_unit_at(&v[1], i);
+        float *y = fh_cpu_place(x, &v[1], &u);
         const float *p = fh_cpu_row(x, weight, u.row);
         memset(y, 0, u.n * sizeof *y);
         for (uint32_t s = 0; s < k; s++) {
-            const unit from_row = {u.row * k + s, u.head, u.col, u.n};
+            const fh_cpu_unit from_row = {u.row * k + s, u.head, u.col, u.n};
             const float scale = p[s / weight->width * weight->stride + s % weight->width];
-            fh_dot_best()->axpy(scale, place(x, &v[0], &from_row), y, u.n);
+            fh_dot_best()->axpy(scale, fh_cpu_place(x, &v[0], &from_row), y, u.n);
         }
     }
 }

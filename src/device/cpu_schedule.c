@@ -29,11 +29,6 @@ typedef struct maker {
     fh_view formed; /* the input whose form is there */
 } maker;
 
-static bool same_view(const fh_view *a, const fh_view *b) {
-    return a->value == b->value && a->col == b->col && a->heads == b->heads && a->width == b->width &&
-           a->stride == b->stride;
-}
-
 /* ---- what is touched ---- */
 static touch value_touch(const fh_exec *x, uint32_t value, bool write, bool rows) {
     const fh_value *v = &x->plan->value[value];
@@ -46,10 +41,6 @@ static touch other_touch(uint32_t place, bool write, bool rows) {
 }
 
 static bool overlap(const touch *a, const touch *b) { return a->from < b->to && b->from < a->to; }
-
-static bool is_product(fh_op_kind k) {
-    return k == FH_OP_MATMUL || k == FH_OP_MATMUL_HEADS || k == FH_OP_MATMUL_EXPERTS;
-}
 
 /* Ops that leave row i of all their values to the same worker (fh_cpu_share_rows). */
 static bool goes_by_rows(const fh_exec *x, const fh_op *o) {
@@ -78,7 +69,7 @@ static uint32_t touches_of(const fh_exec *x, const fh_op *o, touch *t) {
     }
     if (o->state != FH_NO_ID) t[n++] = other_touch(FIRST_STATE + o->state, o->kind != FH_OP_ATTEND, rows);
     if (o->kind == FH_OP_ATTEND) t[n++] = other_touch(ROOM, true, false);
-    if (is_product(o->kind)) {
+    if (fh_op_is_product(o->kind)) {
         const bool packs = fh_cpu_product_packs(o, x->prepared == NULL);
         t[n++] = other_touch(FORM, packs, false);
         if (packs) t[n++] = other_touch(PACK, true, false);
@@ -141,7 +132,7 @@ static bool can_sum(const maker *m, uint32_t i) {
     const fh_exec *x = m->x;
     if (i + 1 >= x->plan->n_op || !is_fast_product(m, i) || ends_inside(x, i, 2)) return false;
     const fh_op *o = &x->plan->op[i], *a = o + 1;
-    if (o->kind != FH_OP_MATMUL || a->kind != FH_OP_ADD || !same_view(&o->out[0], &a->in[1])) return false;
+    if (o->kind != FH_OP_MATMUL || a->kind != FH_OP_ADD || !fh_view_same(&o->out[0], &a->in[1])) return false;
     const fh_view *plus = &a->in[0], *out = &a->out[0];
     const fh_value *p = &x->plan->value[plus->value], *y = &x->plan->value[out->value],
                    *t = &x->plan->value[o->out[0].value];
@@ -158,10 +149,10 @@ static bool can_gate_up(const maker *m, uint32_t i) {
     const fh_matrix *ma = &x->plan->matrix[a->matrix], *mb = &x->plan->matrix[b->matrix];
     if (a->kind != b->kind || g->kind != FH_OP_GLU || ma->out != mb->out || ma->n_mat != mb->n_mat) return false;
     for (int k = 0; k < 3; k++) {
-        if (!same_view(&a->in[k], &b->in[k])) return false;
+        if (!fh_view_same(&a->in[k], &b->in[k])) return false;
     }
-    const bool first = same_view(&g->in[0], &a->out[0]) && same_view(&g->in[1], &b->out[0]);
-    const bool second = same_view(&g->in[0], &b->out[0]) && same_view(&g->in[1], &a->out[0]);
+    const bool first = fh_view_same(&g->in[0], &a->out[0]) && fh_view_same(&g->in[1], &b->out[0]);
+    const bool second = fh_view_same(&g->in[0], &b->out[0]) && fh_view_same(&g->in[1], &a->out[0]);
     const fh_view *out = &g->out[0];
     const fh_value *y = &x->plan->value[out->value], *t = &x->plan->value[a->out[0].value];
     if ((!first && !second) || out->heads != 1 || y->dim != t->dim || y->per != t->per) return false;
@@ -179,13 +170,13 @@ static void forget_form(maker *m, const fh_op *o) {
 /* The form of a product's input, where it is not there yet; inputs with gaps are the product's own business. */
 static void add_form(maker *m, uint32_t i) {
     const fh_op *o = &m->x->plan->op[i];
-    if (!is_product(o->kind) || m->fast[o->kind] != fh_cpu_fast_product) return;
+    if (!fh_op_is_product(o->kind) || m->fast[o->kind] != fh_cpu_fast_product) return;
     if (m->x->plan->matrix[o->matrix].transposed) return;
     if (o->kind != FH_OP_MATMUL_HEADS && !fh_view_is_dense(o->in[0])) {
         m->formed.value = FH_NO_VALUE;
         return;
     }
-    if (same_view(&m->formed, &o->in[0])) return;
+    if (fh_view_same(&m->formed, &o->in[0])) return;
     const touch t[2] = {value_touch(m->x, o->in[0].value, false, true), other_touch(FORM, true, false)};
     add_step(m, fh_cpu_fast_form, i, 1, t, 2);
     m->step[m->n_step - 1].rows_of = o->in[0].value;

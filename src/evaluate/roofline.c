@@ -17,15 +17,11 @@ static fh_peak_kind kind_of_form(fh_product_form f) {
     return f == FH_FORM_I8 ? FH_PEAK_INT8 : f == FH_FORM_BF16 ? FH_PEAK_BF16 : FH_PEAK_F32;
 }
 
-static bool is_product(fh_op_kind k) {
-    return k == FH_OP_MATMUL || k == FH_OP_MATMUL_HEADS || k == FH_OP_MATMUL_EXPERTS;
-}
-
 /* The arithmetic that this op is done in. Attention counts as bf16, the faster of what its kernels use. */
 static fh_peak_kind arithmetic(const fh_plan *p, const fh_op *o, const fh_roofline_batch *b, bool careful) {
     if (b->exact) return FH_PEAK_F32;
     if (o->kind == FH_OP_ATTEND) return careful ? FH_PEAK_F32 : FH_PEAK_BF16;
-    if (!is_product(o->kind)) return FH_PEAK_F32;
+    if (!fh_op_is_product(o->kind)) return FH_PEAK_F32;
     fh_product product;
     fh_product_init(&product, &p->matrix[o->matrix], fh_cpu_best_level());
     uint64_t n = p->value[o->out[0].value].dim == FH_DIM_ROWS ? b->n_row : b->n_token;

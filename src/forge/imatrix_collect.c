@@ -71,10 +71,6 @@ static fh_status name_of(fh_imatrix_collector *c, const fh_binder *bind, uint32_
 
 /* ---- what to look at ---- */
 
-static bool is_product(fh_op_kind k) {
-    return k == FH_OP_MATMUL || k == FH_OP_MATMUL_HEADS || k == FH_OP_MATMUL_EXPERTS;
-}
-
 static bool is_wanted(const fh_imatrix_collector *c, const fh_binder *bind, uint32_t id, bool head) {
     const fh_bound *at = &bind->matrix_of[id];
     if (at->layer >= 0) return !(c->spec->gguf && at->slot == FH_SLOT_LATENT_KV_B && c->plan->matrix[id].transposed);
@@ -116,7 +112,7 @@ static fh_status choose(fh_imatrix_collector *c, const fh_model *model, bool hea
         const fh_op *o = &c->plan->op[i];
         fh_str name;
         c->of_op[i] = FH_NO_ID;
-        if (!is_product(o->kind) || !is_wanted(c, bind, o->matrix, head)) continue;
+        if (!fh_op_is_product(o->kind) || !is_wanted(c, bind, o->matrix, head)) continue;
         FH_TRY(name_of(c, bind, o->matrix, &name, err));
         uint32_t at = find(c, name);
         if (at == FH_NO_ID) {

@@ -249,6 +249,10 @@ fh_view fh_view_heads(fh_view v, uint32_t heads, uint32_t width, uint32_t stride
 /* No gaps between its heads; and a view of the same numbers with that many heads of that width, where there is one
  * (the same shape, or a view without gaps). Ops whose operands differ only so are fine: [1 x 64] is [4 x 16]. */
 bool fh_view_is_dense(fh_view v);
+static inline bool fh_view_same(const fh_view *a, const fh_view *b) {
+    return a->value == b->value && a->col == b->col && a->heads == b->heads && a->width == b->width &&
+           a->stride == b->stride;
+}
 FH_MUST_USE bool fh_view_reshape(fh_view *v, uint32_t heads, uint32_t width);
 
 /* Every operand inside its value, shapes as the op demands, matrices and vectors of the right extents. */
@@ -272,6 +276,10 @@ typedef struct fh_op_cost {
 fh_op_cost fh_plan_cost(const fh_plan *p, uint32_t op, const fh_extent *e, uint64_t keys);
 
 const char *fh_op_name(fh_op_kind k);
+/* Rows times a matrix, or times one of several. */
+static inline bool fh_op_is_product(fh_op_kind k) {
+    return k == FH_OP_MATMUL || k == FH_OP_MATMUL_HEADS || k == FH_OP_MATMUL_EXPERTS;
+}
 const char *fh_map_name(fh_map_kind k);
 const char *fh_state_kind_name(fh_state_kind k);
 const char *fh_mask_name(fh_mask_kind k);
