@@ -9,6 +9,7 @@
 #include "base/num.h"
 #include "cli/cli.h"
 #include "evaluate/ceilings.h"
+#include "infer/engine.h"
 #include "library/fit.h"
 
 #define MAX_OUTPUT ((size_t)1 << 26)
@@ -477,10 +478,8 @@ static fh_status prepare(fit_report *r, const fit_options *o, bool *opened, bool
     r->ask = (fh_fit_ask){.context = o->ctx, .slots = o->slots ? o->slots : 1, .kv_type = FH_DTYPE_F16};
     if (o->slots > 65536) return fh_fail(err, FH_ERR_USAGE, "--slots is at most 65536");
     if (o->ctx > 1u << 30) return fh_fail(err, FH_ERR_USAGE, "--ctx is at most 1073741824");
-    if (o->kv_type && (!fh_dtype_from_name(fh_str_of(o->kv_type), &r->ask.kv_type) ||
-                       (r->ask.kv_type != FH_DTYPE_F32 && r->ask.kv_type != FH_DTYPE_F16 &&
-                        r->ask.kv_type != FH_DTYPE_BF16 && r->ask.kv_type != FH_DTYPE_Q8_0)))
-        return fh_fail(err, FH_ERR_USAGE, "--kv-type '%.40s', it is none of f32, f16, bf16, q8_0", o->kv_type);
+    if (o->kv_type && !fh_engine_kv_type(fh_str_of(o->kv_type), &r->ask.kv_type))
+        return fh_fail(err, FH_ERR_USAGE, "--kv-type '%.60s' is unknown; there are " FH_KV_TYPES, o->kv_type);
     *catalogue = o->on && strcmp(o->on, "catalogue") == 0;
     if (o->on && !*catalogue) FH_TRY(fh_fit_device_find(&r->device, fh_str_of(o->on), err));
     FH_TRY(fh_fit_open(&r->s, o->model, err));

@@ -167,19 +167,6 @@ static fh_status add_adapters(serving *s, fh_err *err) {
     return FH_OK;
 }
 
-static fh_status read_kv_type(fh_dtype *out, const char *name, fh_err *err) {
-    static const struct {
-        const char *name;
-        fh_dtype type;
-    } types[] = {{"f32", FH_DTYPE_F32}, {"f16", FH_DTYPE_F16}, {"bf16", FH_DTYPE_BF16}, {"q8_0", FH_DTYPE_Q8_0}};
-    for (size_t i = 0; i < FH_COUNT(types); i++)
-        if (strcmp(types[i].name, name) == 0) {
-            *out = types[i].type;
-            return FH_OK;
-        }
-    return fh_fail(err, FH_ERR_USAGE, "kv_type is one of f32, f16, bf16, q8_0, not '%.60s'", name);
-}
-
 static uint32_t small(uint64_t v) { return v > UINT32_MAX ? UINT32_MAX : (uint32_t)v; }
 
 static fh_status make_fleet(serving *s, fh_err *err) {
@@ -193,7 +180,9 @@ static fh_status make_fleet(serving *s, fh_err *err) {
                           .prompt_cache = fh_config_number(c, FH_CONFIG_prompt_cache),
                           .keep_alive_ms = fh_config_ms(c, FH_CONFIG_keep_alive),
                           .state_dir = s->state};
-    FH_TRY(read_kv_type(&o.kv_type, fh_config_text(c, FH_CONFIG_kv_type), err));
+    const char *kv_type = fh_config_text(c, FH_CONFIG_kv_type);
+    if (!fh_engine_kv_type(fh_str_of(kv_type), &o.kv_type))
+        return fh_fail(err, FH_ERR_USAGE, "kv_type '%.60s' is unknown; there are " FH_KV_TYPES, kv_type);
     FH_TRY(fh_fleet_new(&s->fleet, &o, on_event, s, err));
     FH_TRY(add_models(s, err));
     return add_adapters(s, err);

@@ -9,18 +9,9 @@
 /* ---- options ---- */
 
 static fh_status set_kv_type(fh_engine_options *e, const fh_model_options *o, fh_err *err) {
-    static const struct {
-        const char *name;
-        fh_dtype type;
-    } types[] = {{"f32", FH_DTYPE_F32}, {"f16", FH_DTYPE_F16}, {"bf16", FH_DTYPE_BF16}, {"q8_0", FH_DTYPE_Q8_0}};
     e->kv_type = o->exact ? FH_DTYPE_F32 : FH_DTYPE_F16;
-    if (!o->kv_type) return FH_OK;
-    for (size_t i = 0; i < FH_COUNT(types); i++) {
-        if (strcasecmp(o->kv_type, types[i].name) != 0) continue;
-        e->kv_type = types[i].type;
-        return FH_OK;
-    }
-    return fh_fail(err, FH_ERR_USAGE, "--kv-type is one of f32, f16, bf16, q8_0, not '%.60s'", o->kv_type);
+    if (!o->kv_type || fh_engine_kv_type(fh_str_of(o->kv_type), &e->kv_type)) return FH_OK;
+    return fh_fail(err, FH_ERR_USAGE, "--kv-type '%.60s' is unknown; there are " FH_KV_TYPES, o->kv_type);
 }
 
 static fh_status narrow(uint32_t *out, uint64_t v, uint64_t most, const char *what, fh_err *err) {

@@ -5,9 +5,9 @@
 #include "evaluate/bench_grid.h"
 
 #include <stdio.h>
-#include <strings.h>
 
 #include "base/num.h"
+#include "infer/engine.h"
 
 static fh_status refuse(const char *option, const char *text, const char *why, fh_err *err) {
     return fh_fail(err, FH_ERR_USAGE, "%s '%.80s': %s", option, text, why);
@@ -64,16 +64,13 @@ fh_status fh_bench_list_add(fh_bench_list *l, const char *text, const char *opti
 }
 
 fh_status fh_bench_list_add_types(fh_bench_list *l, const char *text, const char *option, fh_err *err) {
-    static const fh_dtype types[] = {FH_DTYPE_F32, FH_DTYPE_F16, FH_DTYPE_BF16, FH_DTYPE_Q8_0};
     for (fh_str rest = fh_str_of(text);;) {
-        size_t cut = rest.len, i = 0;
+        fh_dtype type;
+        size_t cut = rest.len;
         bool more = fh_str_find(rest, ',', &cut);
-        for (; i < FH_COUNT(types); i++) {
-            const char *name = fh_dtype_name(types[i]);
-            if (strlen(name) == cut && strncasecmp(rest.ptr, name, cut) == 0) break;
-        }
-        if (i == FH_COUNT(types)) return refuse(option, text, "known are f32, f16, bf16 and q8_0", err);
-        FH_TRY(add(l, types[i], option, text, 0, UINT32_MAX, err));
+        if (!fh_engine_kv_type(fh_str_first(rest, cut), &type))
+            return refuse(option, text, "known are " FH_KV_TYPES, err);
+        FH_TRY(add(l, type, option, text, 0, UINT32_MAX, err));
         if (!more) return FH_OK;
         rest = fh_str_drop(rest, cut + 1);
     }

@@ -2,6 +2,8 @@
  * SPDX-License-Identifier: Apache-2.0
  * Ceilings are fixed when an engine is made. Plans whose masks look ahead need a sequence in one batch: their ceiling
  * is the model's context, which is what makes their scratch large (fh_engine_foretell says how large). */
+#include <strings.h>
+
 #include "base/mem.h"
 #include "base/num.h"
 #include "infer/infer_part.h"
@@ -23,13 +25,30 @@ fh_status fh_engine_new(fh_engine **out, const fh_model *model, const fh_engine_
     return fh_engine_new_from(out, &src, opt, err);
 }
 
+static const fh_dtype kv_types[] = {FH_DTYPE_F32, FH_DTYPE_F16, FH_DTYPE_BF16, FH_DTYPE_Q8_0};
+
+bool fh_engine_kv_type(fh_str name, fh_dtype *out) {
+    for (size_t i = 0; i < FH_COUNT(kv_types); i++) {
+        const char *known = fh_dtype_name(kv_types[i]);
+        if (strlen(known) != name.len || strncasecmp(name.ptr, known, name.len) != 0) continue;
+        *out = kv_types[i];
+        return true;
+    }
+    return false;
+}
+
+static bool is_kv_type(fh_dtype t) {
+    for (size_t i = 0; i < FH_COUNT(kv_types); i++)
+        if (kv_types[i] == t) return true;
+    return false;
+}
+
 static fh_status resolve(fh_engine_options *o, fh_err *err) {
     if (o->page == 0) o->page = DEFAULT_PAGE;
     if (o->page != 16 && o->page != 32 && o->page != 64)
         return fh_fail(err, FH_ERR_USAGE, "pages of %u tokens, allowed are 16, 32 and 64", o->page);
-    if (o->kv_type != FH_DTYPE_F32 && o->kv_type != FH_DTYPE_F16 && o->kv_type != FH_DTYPE_BF16 &&
-        o->kv_type != FH_DTYPE_Q8_0)
-        return fh_fail(err, FH_ERR_USAGE, "keys and values of type '%s', allowed are f32, f16, bf16 and q8_0",
+    if (!is_kv_type(o->kv_type))
+        return fh_fail(err, FH_ERR_USAGE, "keys and values of type '%s', allowed are " FH_KV_TYPES,
                        fh_dtype_name(o->kv_type));
     if (o->batch == 0) o->batch = DEFAULT_BATCH;
     if (o->batch > 1u << 20) return fh_fail(err, FH_ERR_USAGE, "batches of %u tokens, at most 1048576", o->batch);

@@ -34,6 +34,10 @@ typedef struct fh_engine_options {
     bool exact, no_prefix_cache, keep_values;
 } fh_engine_options;
 
+/* A kv_type by its name, in either case; false where it is none of FH_KV_TYPES. */
+#define FH_KV_TYPES "f32, f16, bf16 and q8_0"
+bool fh_engine_kv_type(fh_str name, fh_dtype *out);
+
 FH_MUST_USE fh_status fh_engine_new(fh_engine **out, const fh_model *model, const fh_engine_options *opt, fh_err *err);
 void fh_engine_free(fh_engine *e); /* after its sessions; NULL is fine */
 const fh_model *fh_engine_model(const fh_engine *e);
