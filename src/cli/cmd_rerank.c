@@ -1,22 +1,15 @@
 /* cli/cmd_rerank.c - freehold rerank: which of these texts answers the question.
  * SPDX-License-Identifier: Apache-2.0
- * Two kinds of model: classifiers that read question and text as a pair (their head's number goes through a sigmoid, or
- * a softmax where there are two), and rerankers of the Qwen3 kind, which are asked in words for "yes" or "no": the
- * probability of "yes" against "no" is the score. Texts are arguments, or JSON strings, one a line, on standard
- * input. */
-#include <math.h>
-
+ * Texts are arguments, or JSON strings, one a line, on standard input. */
 #include "base/json.h"
 #include "base/num.h"
 #include "cli/model_options.h"
 #include "cli/text_part.h"
-#include "infer/embed.h"
+#include "infer/rerank.h"
 #include "library/open_tokenizer.h"
 
 #define MAX_TEXTS 100000u
 #define MAX_ARGUMENTS 4096
-#define MAX_LABELS 16
-#define INSTRUCTION "Given a web search query, retrieve relevant passages that answer the query"
 
 typedef struct rerank_options {
     const char *query, *instruction;
@@ -36,101 +29,22 @@ typedef struct reranking {
     fh_opened x;
     fh_tokenizer *tokenizer;
     fh_tokenizer_scratch *scratch;
-    bool in_words; /* asked for yes or no */
-    bool head;     /* a classifier's head was bound */
-    uint32_t yes, no;
-    uint64_t n_segment; /* rows of the table of segments */
-    fh_ids ids, type;
+    fh_reranker reranker;
+    fh_ids ids;
     ranked *item; /* [n] */
     size_t n, cap;
 } reranking;
 
 /* ---- one text ---- */
 
-static fh_status add_text(reranking *z, fh_str s, bool special, fh_err *err) {
-    const fh_encode_options opt = {.parse_special = special};
-    return fh_tokenizer_encode(z->tokenizer, z->scratch, s, &opt, &z->ids, err);
-}
-
-/* The publisher's words around question and text, which are plain text: what they spell is no special token. */
-static fh_status ask_in_words(reranking *z, fh_str text, fh_err *err) {
-    static const char before[] =
-        "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the Instruct "
-        "provided. Note that the answer can only be \"yes\" or \"no\".<|im_end|>\n<|im_start|>user\n";
-    static const char after[] = "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n";
-    fh_buf body;
-    fh_buf_init(&body, FH_CLI_TEXT_MOST);
-    fh_buf_add_z(&body, "<Instruct>: ");
-    fh_buf_add_z(&body, z->o->instruction);
-    fh_buf_add_z(&body, "\n<Query>: ");
-    fh_buf_add_z(&body, z->o->query);
-    fh_buf_add_z(&body, "\n<Document>: ");
-    fh_buf_add_str(&body, text);
-    fh_status s = fh_buf_check(&body, err);
-    if (s == FH_OK) s = add_text(z, fh_str_of(before), true, err);
-    if (s == FH_OK) s = add_text(z, fh_buf_str(&body), false, err);
-    if (s == FH_OK) s = add_text(z, fh_str_of(after), true, err);
-    fh_buf_release(&body);
-    return s;
-}
-
-static fh_status ask_as_pair(reranking *z, fh_str text, fh_err *err) {
-    const fh_encode_options opt = {.add_special = true};
-    fh_ids_clear(&z->type);
-    FH_TRY(
-        fh_tokenizer_encode_pair(z->tokenizer, z->scratch, fh_str_of(z->o->query), text, &opt, &z->ids, &z->type, err));
-    for (size_t i = 0; z->n_segment > 1 && i < z->type.len; i++)
-        if (z->type.ptr[i] != 0)
-            return fh_fail(err, FH_ERR_UNSUPPORTED,
-                           "this model reads question and text with different rows of its table of segments, which is "
-                           "not supported");
-    return FH_OK;
-}
-
-typedef struct yes_no {
-    uint32_t yes, no;
-    double logit;
-} yes_no;
-
-static fh_status take_yes_no(void *ctx, uint32_t work, uint32_t index, const float *row, fh_err *err) {
-    yes_no *k = ctx;
-    (void)work, (void)index, (void)err;
-    k->logit = (double)row[k->yes] - (double)row[k->no];
-    return FH_OK;
-}
-
-static fh_status judge_by_logits(reranking *z, double *logit, fh_err *err) {
-    fh_session *s = NULL;
-    yes_no k = {.yes = z->yes, .no = z->no};
-    FH_TRY(fh_opened_session(&s, &z->x, &z->o->model, err));
-    fh_work work = {.session = s, .token = z->ids.ptr, .n = (uint32_t)z->ids.len, .want = FH_WANT_LAST};
-    fh_status st = fh_engine_step(z->x.engine, &work, 1, FH_EXPORT_LOGITS, take_yes_no, &k, NULL, err);
-    fh_session_free(s);
-    if (st == FH_OK) *logit = k.logit;
-    return st;
-}
-
-static fh_status judge_by_head(reranking *z, double *logit, fh_err *err) {
-    float score[MAX_LABELS];
-    uint32_t n = fh_engine_width(z->x.engine, FH_EXPORT_SCORE);
+static fh_status judge(reranking *z, ranked *r, fh_err *err) {
+    const fh_rerank_question q = {fh_str_of(z->o->query), fh_str_of(z->o->instruction)};
+    fh_ids_clear(&z->ids);
+    FH_TRY(fh_reranker_ask(&z->reranker, z->scratch, &q, fh_str_of(r->text), &z->ids, err));
     const fh_embed_input input = {.token = z->ids.ptr, .n = (uint32_t)z->ids.len};
     const fh_embed_options opt = {.adapters = fh_opened_adapters(&z->x)};
-    if (n > 2) return fh_fail(err, FH_ERR_UNSUPPORTED, "the model tells %u labels apart: it is no reranker", n);
-    FH_TRY(fh_embed_scores(z->x.engine, &input, 1, &opt, score, err));
-    /* two rows are yes and no where the model is asked in words, no and yes where it is a classifier */
-    *logit = n == 1        ? (double)score[0]
-             : z->in_words ? (double)score[0] - (double)score[1]
-                           : (double)score[1] - (double)score[0];
-    return FH_OK;
-}
-
-static fh_status judge(reranking *z, ranked *r, fh_err *err) {
-    fh_str text = fh_str_of(r->text);
-    fh_ids_clear(&z->ids);
-    FH_TRY(z->in_words ? ask_in_words(z, text, err) : ask_as_pair(z, text, err));
-    FH_TRY(z->head ? judge_by_head(z, &r->logit, err) : judge_by_logits(z, &r->logit, err));
-    r->score = 1 / (1 + exp(-r->logit));
-    return FH_OK;
+    return fh_reranker_judge(&z->reranker, z->x.engine, &input, (uint32_t)z->o->model.ctx, &opt, &r->logit, &r->score,
+                             err);
 }
 
 /* ---- texts ---- */
@@ -197,44 +111,13 @@ static void print_json(const reranking *z, size_t n, fh_buf *out) {
 
 /* ---- the command ---- */
 
-static fh_status one_token(const reranking *z, const char *word, uint32_t *out, fh_err *err) {
-    const fh_encode_options opt = {.add_special = false};
-    fh_ids ids;
-    fh_ids_init(&ids, 64);
-    fh_status s = fh_tokenizer_encode(z->tokenizer, z->scratch, fh_str_of(word), &opt, &ids, err);
-    if (s == FH_OK && ids.len == 1) *out = ids.ptr[0];
-    else if (s == FH_OK)
-        s = fh_fail(err, FH_ERR_UNSUPPORTED,
-                    "the model has no head that scores, and no token '%s' to ask it for: it is no reranker", word);
-    fh_ids_release(&ids);
-    return s;
-}
-
-static uint64_t count_segments(const fh_bundle *b) {
-    const fh_weights *w = fh_bundle_weights(b);
-    for (size_t i = 0; i < w->n; i++)
-        if (fh_str_ends(w->item[i].name, "token_type_embeddings.weight") ||
-            fh_str_is(w->item[i].name, "token_types.weight"))
-            return fh_weight_rows(&w->item[i]);
-    return 0;
-}
-
 static fh_status start(reranking *z, const char *model, fh_err *err) {
     if (!z->o->query) return fh_fail(err, FH_ERR_USAGE, "--query is missing");
     FH_TRY(fh_opened_load(&z->x, z->cli, model, &z->o->model, err));
-    const fh_plan *p = fh_model_plan(z->x.model, FH_PLAN_STEP);
-    z->head = p->exported[FH_EXPORT_SCORE] != FH_NO_VALUE;
-    z->n_segment = count_segments(fh_model_bundle(z->x.model));
-    z->in_words = fh_model_spec(z->x.model)->topology == FH_TOPOLOGY_DECODER;
-    if (!z->head && !z->in_words)
-        return fh_fail(err, FH_ERR_UNSUPPORTED, "'%.200s' has no head that scores: it is no reranker", z->x.at.name);
     FH_TRY(fh_tokenizer_open(&z->tokenizer, model, (fh_str){NULL, 0}, err));
     fh_cli_say_notes(z->cli, z->tokenizer);
     FH_TRY(fh_tokenizer_scratch_new(&z->scratch, z->tokenizer, err));
-    if (!z->head) {
-        FH_TRY(one_token(z, "yes", &z->yes, err));
-        FH_TRY(one_token(z, "no", &z->no, err));
-    }
+    FH_TRY(fh_reranker_init(&z->reranker, z->x.model, z->tokenizer, z->scratch, err));
     return fh_opened_start(&z->x, &z->o->model, 1, false, err);
 }
 
@@ -251,12 +134,12 @@ static fh_status run(reranking *z, fh_cli *cli, const char *const *text, fh_buf 
 }
 
 int fh_cmd_rerank(fh_cli *cli) {
-    rerank_options o = {.instruction = INSTRUCTION};
+    rerank_options o = {.instruction = FH_RERANK_INSTRUCTION};
     const char *word[MAX_ARGUMENTS + 1] = {NULL};
     const fh_option options[] = {
         {"--query", FH_OPTION_TEXT, &o.query, "TEXT", "the question (needed)"},
         {"--instruction", FH_OPTION_TEXT, &o.instruction, "TEXT",
-         "what counts as an answer, for models that are asked in words (default: \"" INSTRUCTION "\")"},
+         "what counts as an answer, for models that are asked in words (default: \"" FH_RERANK_INSTRUCTION "\")"},
         {"--top", FH_OPTION_U64, &o.top, "N", "only the best N (default: all)"},
         FH_MODEL_OPTION_ROWS(o.model),
     };
@@ -266,7 +149,6 @@ int fh_cmd_rerank(fh_cli *cli) {
     reranking z = {.cli = cli, .o = &o};
     fh_buf out;
     fh_ids_init(&z.ids, FH_CLI_TEXT_MOST);
-    fh_ids_init(&z.type, FH_CLI_TEXT_MOST);
     fh_buf_init(&out, SIZE_MAX / 2);
     fh_status s = start(&z, word[0], &err);
     if (s == FH_OK) s = run(&z, cli, word[0] ? word + 1 : word, &out, &err);
@@ -274,7 +156,6 @@ int fh_cmd_rerank(fh_cli *cli) {
     fh_buf_release(&out);
     for (size_t i = 0; i < z.n; i++) fh_free(z.item[i].text);
     fh_free(z.item);
-    fh_ids_release(&z.type);
     fh_ids_release(&z.ids);
     fh_tokenizer_scratch_free(z.scratch);
     fh_tokenizer_free(z.tokenizer);

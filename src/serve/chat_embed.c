@@ -4,16 +4,12 @@
  * that are being written to others do not wait for all of them. */
 #include "serve/chat_embed.h"
 
-#include <math.h>
-
 #include "base/clock.h"
 #include "base/num.h"
-#include "infer/embed.h"
 
 #define IDS_MOST ((size_t)1 << 25)
 #define GROUP_TOKENS 1024u
 #define GROUP_MOST 64u
-#define INSTRUCTION "Given a web search query, retrieve relevant passages that answer the query"
 
 /* ---- the lane ---- */
 
@@ -226,60 +222,25 @@ static fh_status tokens_of(fh_vec *v, fh_tokenizer_scratch *x, size_t i, fh_err 
     return s;
 }
 
-/* The publisher's words around question and text, which are plain text: what they spell is no special token. */
-static fh_status ask_in_words(fh_vec *v, fh_tokenizer_scratch *x, fh_str text, fh_err *err) {
-    static const char before[] =
-        "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the Instruct "
-        "provided. Note that the answer can only be \"yes\" or \"no\".<|im_end|>\n<|im_start|>user\n";
-    static const char after[] = "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n";
-    const fh_encode_options own = {.parse_special = true}, plain = {.parse_special = false};
-    const fh_tokenizer *t = v->r->tokenizer;
-    fh_buf body;
-    fh_buf_init(&body, (size_t)64 << 20);
-    fh_buf_add_z(&body, "<Instruct>: " INSTRUCTION "\n<Query>: ");
-    fh_buf_add_str(&body, v->query);
-    fh_buf_add_z(&body, "\n<Document>: ");
-    fh_buf_add_str(&body, text);
-    fh_status s = fh_buf_check(&body, err);
-    if (s == FH_OK) s = fh_tokenizer_encode(t, x, fh_str_of(before), &own, &v->ids, err);
-    if (s == FH_OK) s = fh_tokenizer_encode(t, x, fh_buf_str(&body), &plain, &v->ids, err);
-    if (s == FH_OK) s = fh_tokenizer_encode(t, x, fh_str_of(after), &own, &v->ids, err);
-    fh_buf_release(&body);
-    return s;
+/* The client named a model that cannot do this: its request is to be mended, not the server. */
+static fh_status not_this_model(fh_status s, fh_err *err) {
+    if (s != FH_ERR_UNSUPPORTED) return s;
+    if (err) err->status = FH_ERR_USAGE;
+    return FH_ERR_USAGE;
 }
 
 static fh_status pair_of(fh_vec *v, fh_tokenizer_scratch *x, size_t i, fh_err *err) {
-    const fh_encode_options opt = {.add_special = true};
+    const fh_rerank_question q = {v->query, FH_STR(FH_RERANK_INSTRUCTION)};
     fh_vec_input *in = &v->input[i];
     if (!in->text.ptr) return fh_fail(err, FH_ERR_USAGE, "documents must be texts");
     in->at = v->ids.len;
-    FH_TRY(v->in_words ? ask_in_words(v, x, in->text, err)
-                       : fh_tokenizer_encode_pair(v->r->tokenizer, x, v->query, in->text, &opt, &v->ids, NULL, err));
+    FH_TRY(not_this_model(fh_reranker_ask(&v->reranker, x, &q, in->text, &v->ids, err), err));
     in->n = v->ids.len - in->at;
     return in->n > v->r->n_context ? too_long(v, i, in->n, v->r->n_context, err) : FH_OK;
 }
 
-static fh_status one_token(fh_vec *v, fh_tokenizer_scratch *x, const char *word, uint32_t *out, fh_err *err) {
-    const fh_encode_options opt = {.add_special = false};
-    fh_ids ids;
-    fh_ids_init(&ids, 64);
-    fh_status s = fh_tokenizer_encode(v->r->tokenizer, x, fh_str_of(word), &opt, &ids, err);
-    if (s == FH_OK && ids.len == 1) *out = ids.ptr[0];
-    else if (s == FH_OK) s = fh_fail(err, FH_ERR_USAGE, "'%s' has no head that scores: it is no reranker", v->r->name);
-    fh_ids_release(&ids);
-    return s;
-}
-
 static fh_status prepare_rank(fh_vec *v, fh_tokenizer_scratch *x, fh_err *err) {
-    const fh_model *m = v->r->model;
-    v->head = fh_model_plan(m, FH_PLAN_STEP)->exported[FH_EXPORT_SCORE] != FH_NO_VALUE;
-    v->in_words = fh_model_spec(m)->topology == FH_TOPOLOGY_DECODER;
-    if (!v->head && !v->in_words)
-        return fh_fail(err, FH_ERR_USAGE, "'%s' has no head that scores: it is no reranker", v->r->name);
-    if (!v->head) {
-        FH_TRY(one_token(v, x, "yes", &v->yes, err));
-        FH_TRY(one_token(v, x, "no", &v->no, err));
-    }
+    FH_TRY(not_this_model(fh_reranker_init(&v->reranker, v->r->model, v->r->tokenizer, x, err), err));
     for (size_t i = 0; i < v->n_input; i++) FH_TRY(pair_of(v, x, i, err));
     v->score = fh_alloc_zero(v->n_input, sizeof *v->score);
     return v->score ? FH_OK : fh_fail_memory(err, v->n_input * sizeof *v->score);
@@ -340,43 +301,12 @@ static fh_status embed_group(group *g, fh_engine *e, fh_err *err) {
     return fh_embed_texts(e, in, (uint32_t)g->n, &opt, v->row, err);
 }
 
-typedef struct yes_no {
-    uint32_t yes, no;
-    double logit;
-} yes_no;
-
-static fh_status take_yes_no(void *ctx, uint32_t work, uint32_t index, const float *row, fh_err *err) {
-    yes_no *k = ctx;
-    (void)work, (void)index, (void)err;
-    k->logit = (double)row[k->yes] - (double)row[k->no];
-    return FH_OK;
-}
-
 static fh_status rank_one(fh_vec *v, size_t i, fh_engine *e, fh_err *err) {
     const fh_vec_input *p = &v->input[i];
-    double logit = 0;
-    if (v->head) {
-        float score[2] = {0, 0};
-        uint32_t n = fh_engine_width(e, FH_EXPORT_SCORE);
-        const fh_embed_input in = {.token = v->ids.ptr + p->at, .n = (uint32_t)p->n};
-        const fh_embed_options opt = {.adapters = v->adapters, .salt = v->call->salt, .stop = &v->stop};
-        if (n > 2) return fh_fail(err, FH_ERR_USAGE, "'%s' tells %u labels apart: it is no reranker", v->r->name, n);
-        FH_TRY(fh_embed_scores(e, &in, 1, &opt, score, err));
-        logit = n == 1        ? (double)score[0]
-                : v->in_words ? (double)score[0] - (double)score[1]
-                              : (double)score[1] - (double)score[0];
-    } else {
-        fh_session *s = NULL;
-        yes_no k = {.yes = v->yes, .no = v->no};
-        FH_TRY(fh_session_new(&s, e, 0, v->adapters, v->call->salt, err));
-        fh_work work = {.session = s, .token = v->ids.ptr + p->at, .n = (uint32_t)p->n, .want = FH_WANT_LAST};
-        fh_status st = fh_engine_step(e, &work, 1, FH_EXPORT_LOGITS, take_yes_no, &k, &v->stop, err);
-        fh_session_free(s);
-        FH_TRY(st);
-        logit = k.logit;
-    }
-    v->score[i] = 1 / (1 + exp(-logit));
-    return FH_OK;
+    const fh_embed_input in = {.token = v->ids.ptr + p->at, .n = (uint32_t)p->n};
+    const fh_embed_options opt = {.adapters = v->adapters, .salt = v->call->salt, .stop = &v->stop};
+    double logit;
+    return not_this_model(fh_reranker_judge(&v->reranker, e, &in, 0, &opt, &logit, &v->score[i], err), err);
 }
 
 static fh_status run_group(void *ctx, fh_engine *e, fh_err *err) {

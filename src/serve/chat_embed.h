@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 
 #include "infer/embed_recipe.h"
+#include "infer/rerank.h"
 #include "serve/app.h"
 #include "serve/json_in.h"
 
@@ -45,8 +46,8 @@ struct fh_vec {
     fh_embed_recipe recipe;
     uint32_t adapter; /* of the model's name, from 1; 0: none */
     const fh_adapter_set *adapters;
-    bool has_recipe, head, in_words;
-    uint32_t yes, no;
+    bool has_recipe;
+    fh_reranker reranker;
     fh_ids ids;
     float *row;
     uint32_t row_width, room; /* room: of the widest layer */
