@@ -84,15 +84,6 @@ static void md_head(fh_bench_sheet *s, const fh_bench_columns *c) {
     fh_buf_add_byte(&s->buf, '\n');
 }
 
-/* "45.1 GB/s", "1.90 TOP" */
-static const char *scaled(double v, const char *unit, char *out, size_t size) {
-    static const char *const prefix[] = {"", "k", "M", "G", "T", "P"};
-    size_t i = 0;
-    while (v >= 1000 && i + 1 < FH_COUNT(prefix)) v /= 1000, i++;
-    snprintf(out, size, v < 10 ? "%.2f %s%s" : v < 100 ? "%.1f %s%s" : "%.0f %s%s", v, prefix[i], unit);
-    return out;
-}
-
 typedef struct texts {
     char size[32], params[32], backend[48], threads[16], n_batch[16], n_ubatch[16], test[FH_BENCH_NAME], rate[96];
     char model[96], type[16];
@@ -134,13 +125,13 @@ static void md_roofline(fh_buf *b, const fh_bench_columns *c, const fh_bench_row
     fh_roofline x = fh_roofline_of(&r->work, row->ceilings);
     double steps = FH_MAX(r->n_step, 1);
     snprintf(t.model, sizeof t.model, "  %s, %s a step",
-             scaled(fh_roofline_bytes(&r->work) / steps, "B", bytes, sizeof bytes),
-             scaled(fh_roofline_ops(&r->work) / steps, "OP", ops, sizeof ops));
+             fh_cli_rate(fh_roofline_bytes(&r->work) / steps, "B", bytes, sizeof bytes),
+             fh_cli_rate(fh_roofline_ops(&r->work) / steps, "OP", ops, sizeof ops));
     snprintf(t.rate, sizeof t.rate, "%.1f%% of %.2f", 100 * x.seconds * 1e9 / FH_MAX(r->avg_ns, 1),
              x.seconds > 0 ? r->tokens / x.seconds : 0);
     const char *const text[COLUMNS] = {t.model,
-                                       scaled(row->ceilings->kind[FH_PEAK_READ].all, "B/s", t.size, sizeof t.size),
-                                       scaled(x.ops_per_s, "OP/s", t.params, sizeof t.params),
+                                       fh_cli_rate(row->ceilings->kind[FH_PEAK_READ].all, "B/s", t.size, sizeof t.size),
+                                       fh_cli_rate(x.ops_per_s, "OP/s", t.params, sizeof t.params),
                                        bound_of(row, &x),
                                        "",
                                        "",

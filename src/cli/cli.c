@@ -151,6 +151,14 @@ const char *fh_cli_count(uint64_t n, char *out, size_t size) {
     return out;
 }
 
+const char *fh_cli_rate(double v, const char *unit, char *out, size_t size) {
+    static const char *const prefix[] = {"", "k", "M", "G", "T", "P"};
+    size_t i = 0;
+    while (v >= 1000 && i + 1 < FH_COUNT(prefix)) v /= 1000, i++;
+    snprintf(out, size, v < 10 ? "%.2f %s%s" : v < 100 ? "%.1f %s%s" : "%.0f %s%s", v, prefix[i], unit);
+    return out;
+}
+
 void fh_cli_add_safe(fh_buf *b, fh_str s) {
     bool utf8 = fh_utf8_valid(s);
     for (size_t i = 0; i < s.len; i++) {
@@ -160,6 +168,14 @@ void fh_cli_add_safe(fh_buf *b, fh_str s) {
         if (c1) i++;
         fh_buf_add_byte(b, c < 0x20 || c == 0x7f || c1 || (c >= 0x80 && !utf8) ? '?' : c);
     }
+}
+
+void fh_cli_note(const fh_cli *cli, const char *text) {
+    fh_buf safe;
+    fh_buf_init(&safe, 4096);
+    fh_cli_add_safe(&safe, fh_str_of(text));
+    fprintf(cli->err, "freehold: %.*s\n", FH_STR_ARG(fh_buf_str(&safe)));
+    fh_buf_release(&safe);
 }
 
 /* ---- progress ---- */
@@ -196,6 +212,12 @@ void fh_progress_at(fh_progress *p, uint64_t done) {
                  fh_cli_bytes((uint64_t)rate, text[1], sizeof text[1]));
     fprintf(p->to, "\r%s [%s] %3.0f%%%s  %.0f s left \033[K", p->what, bar, part * 100, amount, left);
     fflush(p->to);
+}
+
+void fh_progress_show(void *progress, uint64_t done, uint64_t total) {
+    fh_progress *p = progress;
+    p->total = total;
+    fh_progress_at(p, done);
 }
 
 void fh_progress_end(fh_progress *p) {

@@ -58,8 +58,11 @@ int fh_cli_print(const fh_cli *cli, const fh_buf *text);
 /* Human sizes and counts: "4.58 GiB", "1.50 B"; return out. */
 const char *fh_cli_bytes(uint64_t n, char *out, size_t size);
 const char *fh_cli_count(uint64_t n, char *out, size_t size);
+const char *fh_cli_rate(double v, const char *unit, char *out, size_t size); /* "45.1 GB/s", "1.24 TFLOP/s" */
 /* Text from a file made harmless for a terminal: control characters become '?'. */
 void fh_cli_add_safe(fh_buf *b, fh_str s);
+/* One line on err, made harmless: "freehold: <text>". */
+void fh_cli_note(const fh_cli *cli, const char *text);
 
 /* A progress line on err, for work longer than a second; silent when err is no terminal. */
 typedef struct fh_progress {
@@ -72,6 +75,8 @@ typedef struct fh_progress {
 } fh_progress;
 void fh_progress_start(fh_progress *p, const fh_cli *cli, const char *what, uint64_t total);
 void fh_progress_at(fh_progress *p, uint64_t done);
+/* The same for functions that report to (ctx, done, total): ctx is a fh_progress. */
+void fh_progress_show(void *progress, uint64_t done, uint64_t total);
 void fh_progress_end(fh_progress *p); /* erases the line */
 
 typedef struct fh_command {

@@ -24,14 +24,7 @@ static void show_progress(void *ctx, uint64_t done, uint64_t total) {
     fh_progress_at(&ui->progress, done);
 }
 
-static void show_note(void *ctx, const char *text) {
-    convert_ui *ui = ctx;
-    fh_buf safe;
-    fh_buf_init(&safe, 4096);
-    fh_cli_add_safe(&safe, fh_str_of(text));
-    fprintf(ui->cli->err, "freehold: %.*s\n", FH_STR_ARG(fh_buf_str(&safe)));
-    fh_buf_release(&safe);
-}
+static void show_note(void *ctx, const char *text) { fh_cli_note(((const convert_ui *)ctx)->cli, text); }
 
 static fh_status read_type(const char *text, fh_convert_type *out, fh_err *err) {
     static const char *const names[] = {"keep", "f32", "f16", "bf16"};

@@ -72,17 +72,9 @@ static const char *thp_name(fh_machine_thp t) {
     return NAME[t];
 }
 
-/* "12.3 GB/s", "1.24 TFLOP/s", "none" */
+/* "12.3 GB/s", "none" */
 static const char *rate_text(double rate, const char *unit, char *out, size_t size) {
-    static const char *const prefix[] = {"", "k", "M", "G", "T", "P"};
-    size_t i = 0;
-    if (rate <= 0) return "none";
-    while (rate >= 1000 && i + 1 < FH_COUNT(prefix)) {
-        rate /= 1000;
-        i++;
-    }
-    snprintf(out, size, rate < 10 ? "%.2f %s%s" : rate < 100 ? "%.1f %s%s" : "%.0f %s%s", rate, prefix[i], unit);
-    return out;
+    return rate <= 0 ? "none" : fh_cli_rate(rate, unit, out, size);
 }
 
 static void show_machine(const page *p, const fh_machine *m) {

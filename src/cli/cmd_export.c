@@ -8,7 +8,6 @@
 #include "library/passport_export.h"
 
 #define MAX_OUTPUT ((size_t)1 << 22)
-#define MAX_PROFILE ((size_t)1 << 20)
 
 typedef struct export_command {
     const char *model, *folder, *profile, *parents;
@@ -20,33 +19,17 @@ typedef struct export_command {
     bool exported;
 } export_command;
 
-static void progress_at(void *ctx, uint64_t done, uint64_t total) {
-    fh_progress *p = ctx;
-    p->total = total;
-    fh_progress_at(p, done);
-}
-
-static fh_status read_org(export_command *c, fh_err *err) {
-    fh_buf text;
-    fh_buf_init(&text, MAX_PROFILE);
-    fh_status st = fh_file_read(c->profile, &text, err);
-    if (st == FH_OK) st = fh_org_parse(&c->org, fh_buf_str(&text), err);
-    if (st != FH_OK) fh_err_set_path(err, c->profile);
-    fh_buf_release(&text);
-    return st;
-}
-
 static fh_status carry_out(export_command *c, const fh_cli *cli, fh_err *err) {
     fh_progress progress;
     fh_pool *pool = NULL;
     const fh_pool_options pool_options = {.n_worker = 0};
-    if (c->profile) FH_TRY(read_org(c, err));
+    if (c->profile) FH_TRY(fh_org_read(&c->org, c->profile, err));
     FH_TRY(fh_pool_new(&pool, &pool_options, err));
     fh_progress_start(&progress, cli, "reading", 0);
     fh_passport_options gather = {.parents = c->parents,
                                   .org = c->profile ? &c->org : NULL,
                                   .pool = pool,
-                                  .progress = progress_at,
+                                  .progress = fh_progress_show,
                                   .progress_ctx = &progress};
     fh_status st = fh_passport_gather(&c->passport, c->model, &gather, err);
     fh_progress_end(&progress);
@@ -57,7 +40,7 @@ static fh_status carry_out(export_command *c, const fh_cli *cli, fh_err *err) {
     fh_export_options opt = {.passport = &c->passport,
                              .accept_unknown = c->accept_unknown,
                              .now = fh_clock_unix_ms() / 1000,
-                             .progress = progress_at,
+                             .progress = fh_progress_show,
                              .progress_ctx = &progress};
     st = fh_passport_export(&c->result, c->model, c->folder, &opt, err);
     fh_progress_end(&progress);

@@ -4,6 +4,7 @@
  * had. Without -f the files of --in-file are merged; no model is needed for that, nor for --show-statistics. */
 #include <unistd.h>
 
+#include "base/json_member.h"
 #include "base/num.h"
 #include "cli/chunk_input.h"
 #include "forge/imatrix_collect.h"
@@ -161,16 +162,6 @@ static fh_status collect(imatrix_run *r, const char *model, fh_err *err) {
 
 /* ---- reports ---- */
 
-static void put_u64(fh_json_writer *w, const char *key, uint64_t v) {
-    fh_json_put_key(w, key);
-    fh_json_put_u64(w, v);
-}
-
-static void put_f64(fh_json_writer *w, const char *key, double v) {
-    fh_json_put_key(w, key);
-    fh_json_put_f64(w, v);
-}
-
 static void put_str(fh_json_writer *w, const char *key, fh_str v) {
     fh_json_put_key(w, key);
     fh_json_put_str(w, v);
@@ -185,10 +176,10 @@ static void report(fh_buf *out, const imatrix_run *r) {
         fh_json_put_object(&w);
         put_str(&w, "file", fh_str_of(r->o->out));
         put_str(&w, "format", is_dat(r->o) ? FH_STR("dat") : FH_STR("gguf"));
-        put_u64(&w, "entries", r->n_entry);
-        put_u64(&w, "partial", r->n_partial);
-        put_u64(&w, "chunks", chunks);
-        put_u64(&w, "chunk_size", size);
+        fh_put_u64(&w, "entries", r->n_entry);
+        fh_put_u64(&w, "partial", r->n_partial);
+        fh_put_u64(&w, "chunks", chunks);
+        fh_put_u64(&w, "chunk_size", size);
         if (r->result.n_chunk) fh_put_estimate(&w, "perplexity", ppl);
         fh_json_put_end(&w);
         fh_buf_add_byte(out, '\n');
@@ -225,8 +216,8 @@ static void json_statistics(fh_buf *b, const fh_imatrix *m, const fh_imatrix_sta
     fh_json_writer w;
     fh_json_writer_init(&w, b, true);
     fh_json_put_object(&w);
-    put_u64(&w, "chunks", fh_imatrix_n_chunk(m));
-    put_u64(&w, "chunk_size", fh_imatrix_chunk_size(m));
+    fh_put_u64(&w, "chunks", fh_imatrix_n_chunk(m));
+    fh_put_u64(&w, "chunk_size", fh_imatrix_chunk_size(m));
     fh_json_put_key(&w, "datasets");
     fh_json_put_array(&w);
     for (size_t i = 0; i < fh_imatrix_n_dataset(m); i++) fh_json_put_str(&w, fh_imatrix_dataset(m, i));
@@ -236,18 +227,18 @@ static void json_statistics(fh_buf *b, const fh_imatrix *m, const fh_imatrix_sta
     for (size_t i = 0; i < n; i++) {
         fh_json_put_object(&w);
         put_str(&w, "name", s[i].entry->name);
-        if (s[i].layer >= 0) put_u64(&w, "layer", (uint64_t)s[i].layer);
-        put_u64(&w, "columns", s[i].n);
-        put_f64(&w, "sum", s[i].sum);
-        put_f64(&w, "min", s[i].min);
-        put_f64(&w, "max", s[i].max);
-        put_f64(&w, "mean", s[i].mean);
-        put_f64(&w, "deviation", s[i].deviation);
-        put_f64(&w, "active", s[i].active);
-        put_f64(&w, "entropy", s[i].entropy);
-        put_f64(&w, "evenness", s[i].even);
-        put_f64(&w, "outliers", s[i].outliers);
-        put_f64(&w, "likeness", s[i].likeness);
+        if (s[i].layer >= 0) fh_put_u64(&w, "layer", (uint64_t)s[i].layer);
+        fh_put_u64(&w, "columns", s[i].n);
+        fh_put_f64(&w, "sum", s[i].sum);
+        fh_put_f64(&w, "min", s[i].min);
+        fh_put_f64(&w, "max", s[i].max);
+        fh_put_f64(&w, "mean", s[i].mean);
+        fh_put_f64(&w, "deviation", s[i].deviation);
+        fh_put_f64(&w, "active", s[i].active);
+        fh_put_f64(&w, "entropy", s[i].entropy);
+        fh_put_f64(&w, "evenness", s[i].even);
+        fh_put_f64(&w, "outliers", s[i].outliers);
+        fh_put_f64(&w, "likeness", s[i].likeness);
         fh_json_put_end(&w);
     }
     fh_json_put_end(&w);

@@ -2,13 +2,11 @@
  * SPDX-License-Identifier: Apache-2.0
  * The verdict is the result, whatever it is: exit 0. Clauses are quoted by file, byte range and digest, so that
  * everyone can read the words themselves. Nothing is fetched. */
-#include "base/file.h"
 #include "base/json_member.h"
 #include "cli/cli.h"
 #include "library/license.h"
 
 #define MAX_OUTPUT ((size_t)1 << 24)
-#define MAX_PROFILE ((size_t)1 << 20)
 
 static const char *const descriptions[] = {
     [FH_VERDICT_ALLOW] = "use it as you like; keep its licence with it when you pass it on",
@@ -240,16 +238,6 @@ static void json_report(fh_buf *out, const fh_license_report *r) {
     fh_buf_add_byte(out, '\n');
 }
 
-static fh_status read_org(fh_org *org, const char *path, fh_err *err) {
-    fh_buf text;
-    fh_buf_init(&text, MAX_PROFILE);
-    fh_status st = fh_file_read(path, &text, err);
-    if (st == FH_OK) st = fh_org_parse(org, fh_buf_str(&text), err);
-    if (st != FH_OK) fh_err_set_path(err, path);
-    fh_buf_release(&text);
-    return st;
-}
-
 int fh_cmd_license(fh_cli *cli) {
     const char *model = NULL, *profile = NULL, *parents = NULL;
     const fh_option options[] = {
@@ -266,7 +254,7 @@ int fh_cmd_license(fh_cli *cli) {
     fh_buf out;
     fh_buf_init(&out, MAX_OUTPUT);
     fh_status st = r ? FH_OK : fh_fail_memory(&err, sizeof *r);
-    if (st == FH_OK && profile) st = read_org(&org, profile, &err);
+    if (st == FH_OK && profile) st = fh_org_read(&org, profile, &err);
     bool gathered = st == FH_OK && (st = fh_license_gather(r, model, parents, &err)) == FH_OK;
     if (gathered) st = fh_license_judge(r, profile ? &org : NULL, &err);
     if (st == FH_OK) {

@@ -3,28 +3,10 @@
  * For people by default (Markdown); --format json, cyclonedx and spdx for programs. The verdict is the result,
  * whatever it is: exit 0. */
 #include "base/clock.h"
-#include "base/file.h"
 #include "cli/cli.h"
 #include "library/passport.h"
 
 #define MAX_OUTPUT ((size_t)1 << 26)
-#define MAX_PROFILE ((size_t)1 << 20)
-
-static fh_status read_org(fh_org *org, const char *path, fh_err *err) {
-    fh_buf text;
-    fh_buf_init(&text, MAX_PROFILE);
-    fh_status st = fh_file_read(path, &text, err);
-    if (st == FH_OK) st = fh_org_parse(org, fh_buf_str(&text), err);
-    if (st != FH_OK) fh_err_set_path(err, path);
-    fh_buf_release(&text);
-    return st;
-}
-
-static void progress_at(void *ctx, uint64_t done, uint64_t total) {
-    fh_progress *p = ctx;
-    p->total = total;
-    fh_progress_at(p, done);
-}
 
 static fh_status write_out(const fh_passport *p, const char *format, fh_buf *out, fh_err *err) {
     uint64_t now = fh_clock_unix_ms() / 1000;
@@ -69,14 +51,14 @@ int fh_cmd_passport(fh_cli *cli) {
     fh_status st = p ? FH_OK : fh_fail_memory(&err, sizeof *p);
     if (st == FH_OK && !is_format(format))
         st = fh_fail(&err, FH_ERR_USAGE, "--format '%.40s', it is none of md, json, cyclonedx, spdx", format);
-    if (st == FH_OK && profile) st = read_org(&org, profile, &err);
+    if (st == FH_OK && profile) st = fh_org_read(&org, profile, &err);
     const fh_pool_options pool_options = {.n_worker = 0};
     if (st == FH_OK && !no_read) st = fh_pool_new(&pool, &pool_options, &err);
     fh_progress_start(&progress, cli, "reading", 0);
     fh_passport_options opt = {.parents = parents,
                                .org = profile ? &org : NULL,
                                .pool = pool,
-                               .progress = progress_at,
+                               .progress = fh_progress_show,
                                .progress_ctx = &progress};
     bool gathered = st == FH_OK && (st = fh_passport_gather(p, model, &opt, &err)) == FH_OK;
     fh_progress_end(&progress);

@@ -4,6 +4,7 @@
  * --json: one object at the end. A bar on stderr where stdout is not the terminal. */
 #include <unistd.h>
 
+#include "base/json_member.h"
 #include "base/num.h"
 #include "cli/chunk_input.h"
 #include "evaluate/perplexity_store.h"
@@ -118,21 +119,16 @@ static void json_spread(fh_json_writer *w, const char *key, const fh_spread *s) 
     fh_json_put_end(w);
 }
 
-static void put_u64(fh_json_writer *w, const char *key, uint64_t v) {
-    fh_json_put_key(w, key);
-    fh_json_put_u64(w, v);
-}
-
 static void json_report(fh_buf *b, const perplexity_run *r) {
     const fh_perplexity *p = &r->result;
     fh_json_writer w;
     fh_json_writer_init(&w, b, true);
     fh_json_put_object(&w);
     fh_put_estimate(&w, "perplexity", p->ppl);
-    put_u64(&w, "context", p->n_ctx);
-    if (r->o->in.stride) put_u64(&w, "stride", r->o->in.stride);
-    put_u64(&w, "chunks", p->n_chunk);
-    put_u64(&w, "tokens", p->n_row);
+    fh_put_u64(&w, "context", p->n_ctx);
+    if (r->o->in.stride) fh_put_u64(&w, "stride", r->o->in.stride);
+    fh_put_u64(&w, "chunks", p->n_chunk);
+    fh_put_u64(&w, "tokens", p->n_row);
     fh_json_put_key(&w, "running");
     fh_json_put_array(&w);
     for (uint32_t i = 0; i < p->n_chunk; i++) fh_json_put_f64(&w, r->running[i]);

@@ -267,14 +267,7 @@ static void show(quantize_ui *ui, const char *what, uint64_t done, uint64_t tota
 static void show_measured(void *ctx, uint64_t done, uint64_t total) { show(ctx, "measure", done, total); }
 static void show_written(void *ctx, uint64_t done, uint64_t total) { show(ctx, "quantize", done, total); }
 
-static void show_note(void *ctx, const char *text) {
-    const quantize_ui *ui = ctx;
-    fh_buf safe;
-    fh_buf_init(&safe, 4096);
-    fh_cli_add_safe(&safe, fh_str_of(text));
-    fprintf(ui->cli->err, "freehold: %.*s\n", FH_STR_ARG(fh_buf_str(&safe)));
-    fh_buf_release(&safe);
-}
+static void show_note(void *ctx, const char *text) { fh_cli_note(((const quantize_ui *)ctx)->cli, text); }
 
 static fh_status open_imatrix(fh_imatrix **out, const quantize_args *a, fh_err *err) {
     if (!a->imatrix) return FH_OK;

@@ -230,12 +230,6 @@ static void json_digests(fh_json_writer *w, const fh_bundle *b, const fh_scan *s
 }
 
 /* ---- the command ---- */
-static void show_progress(void *ctx, uint64_t done, uint64_t total) {
-    fh_progress *p = ctx;
-    p->total = total;
-    fh_progress_at(p, done);
-}
-
 static fh_status make_digests(const fh_cli *cli, const fh_bundle *b, fh_scan **out, fh_err *err) {
     fh_pool *pool = NULL;
     fh_progress progress;
@@ -243,7 +237,7 @@ static fh_status make_digests(const fh_cli *cli, const fh_bundle *b, fh_scan **o
     if (!scans) return fh_fail_memory(err, fh_bundle_weights(b)->n * sizeof *scans);
     fh_status st = fh_pool_new(&pool, NULL, err);
     fh_progress_start(&progress, cli, "digests", 0);
-    if (st == FH_OK) st = fh_scan_weights(scans, b, true, pool, show_progress, &progress, err);
+    if (st == FH_OK) st = fh_scan_weights(scans, b, true, pool, fh_progress_show, &progress, err);
     fh_progress_end(&progress);
     fh_pool_free(pool);
     if (st == FH_OK) *out = scans;

@@ -1,6 +1,7 @@
 /* cli/cmd_show_quality.c - what a model's own file says about how good it is: see freehold perplexity --store.
  * SPDX-License-Identifier: Apache-2.0
  * A claim like all metadata: who made it and over which text stands with it. */
+#include "base/json_member.h"
 #include "cli/show_part.h"
 #include "evaluate/perplexity_store.h"
 
@@ -31,19 +32,7 @@ void fh_show_quality_text(fh_buf *out, const fh_bundle *b) {
 }
 
 static void put_TEXT(fh_json_writer *w, const char *key, fh_str v) {
-    if (!v.len) return;
-    fh_json_put_key(w, key);
-    fh_json_put_str(w, v);
-}
-
-static void put_WHOLE(fh_json_writer *w, const char *key, uint64_t v) {
-    fh_json_put_key(w, key);
-    fh_json_put_u64(w, v);
-}
-
-static void put_NUMBER(fh_json_writer *w, const char *key, double v) {
-    fh_json_put_key(w, key);
-    fh_json_put_f64(w, v);
+    if (v.len) fh_put_str(w, key, v);
 }
 
 /* Field names as keys; those about a base only where there was one. */
@@ -52,9 +41,13 @@ void fh_show_quality_json(fh_json_writer *w, const fh_bundle *b) {
     if (!read_stored(b, &s)) return;
     fh_json_put_key(w, "measured");
     fh_json_put_object(w);
+#define put_WHOLE fh_put_u64
+#define put_NUMBER fh_put_f64
 #define FH_STORED_ROW(kind, field, key) \
     if (s.base.len || !fh_str_starts(FH_STR(key), "freehold.kld.")) put_##kind(w, #field, s.field);
 #include "evaluate/perplexity_stored.def"
 #undef FH_STORED_ROW
+#undef put_NUMBER
+#undef put_WHOLE
     fh_json_put_end(w);
 }

@@ -9,12 +9,6 @@
 
 #define MAX_OUTPUT ((size_t)1 << 28)
 
-static void show_progress(void *ctx, uint64_t done, uint64_t total) {
-    fh_progress *p = ctx;
-    p->total = total;
-    fh_progress_at(p, done);
-}
-
 static void text_report(fh_buf *out, const fh_verify *v, const fh_bundle *b, const fh_location *at) {
     char n[32];
     fh_buf_printf(out, "structure   ok: %s, %zu file%s, %zu tensors\n",
@@ -102,7 +96,7 @@ static fh_status verify(fh_verify *v, const fh_cli *cli, const fh_bundle *b, fh_
     fh_progress progress;
     FH_TRY(fh_pool_new(&pool, NULL, err));
     fh_progress_start(&progress, cli, "verify", 0);
-    fh_status st = fh_verify_bundle(v, b, pool, show_progress, &progress, err);
+    fh_status st = fh_verify_bundle(v, b, pool, fh_progress_show, &progress, err);
     fh_progress_end(&progress);
     fh_pool_free(pool);
     return st;

@@ -159,6 +159,7 @@ typedef struct fh_org {
     size_t n_country;
     fh_sector sector;
 } fh_org;
+FH_MUST_USE fh_status fh_org_read(fh_org *out, const char *path, fh_err *err);
 FH_MUST_USE fh_status fh_org_parse(fh_org *out, fh_str json, fh_err *err); /* unknown keys are refused */
 bool fh_country_in_eu(const char *alpha2);
 

@@ -2,8 +2,11 @@
  * SPDX-License-Identifier: Apache-2.0
  * Strict: an unknown key or a value of another kind is refused, since a fact that was misread decides wrongly.
  * What is left out is open. Money is whole US dollars. */
+#include "base/file.h"
 #include "base/num.h"
 #include "library/license.h"
+
+#define FILE_MOST ((size_t)1 << 20)
 
 static const char *const sectors[] = {
     [FH_SECTOR_COMMERCIAL] = "commercial", [FH_SECTOR_GOVERNMENT] = "government", [FH_SECTOR_MILITARY] = "military",
@@ -91,5 +94,15 @@ fh_status fh_org_parse(fh_org *out, fh_str json, fh_err *err) {
         st = read_member(n, &org, err);
     fh_json_free(doc);
     if (st == FH_OK) *out = org;
+    return st;
+}
+
+fh_status fh_org_read(fh_org *out, const char *path, fh_err *err) {
+    fh_buf text;
+    fh_buf_init(&text, FILE_MOST);
+    fh_status st = fh_file_read(path, &text, err);
+    if (st == FH_OK) st = fh_org_parse(out, fh_buf_str(&text), err);
+    if (st != FH_OK) fh_err_set_path(err, path);
+    fh_buf_release(&text);
     return st;
 }
