@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import shutil
 import struct
 import subprocess
@@ -16,6 +17,7 @@ import time
 
 BIN = str(pathlib.Path(sys.argv[1]).resolve())
 DATA = pathlib.Path(sys.argv[2] if len(sys.argv) > 2 else "tests/golden").resolve()
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 passed = failed = 0
 
 
@@ -49,9 +51,14 @@ def gguf_with_hole(path, gib):
 def main():
     rc, out, err = run("help")
     check("help lists the commands", rc == 0 and "verify" in out and not err)
-    for command in ("show", "verify", "license", "template", "tokenize",
-                    "detokenize", "grammar", "cost", "bench", "doctor", "run", "logits", "trace", "embed",
-                    "rerank", "sample", "completion", "version"):
+    commands = re.findall(r"^  ([a-z]+) ", out, re.M)
+    check("help's list", len(commands) > 25 and {"run", "serve", "bench", "version"} <= set(commands), commands)
+    readme, manual = (ROOT / "README.md").read_text(), (ROOT / "docs/freehold.1").read_text()
+    for command in commands:
+        check(f"README knows {command}", re.search(rf"(freehold |`){command}\b", readme))
+        named = re.search(rf'^\.TP\n\.BR? ("?[a-z]+"? ", " )?"?{command}\b', manual, re.M)
+        check(f"the manual page knows {command}", named)
+    for command in set(commands) - {"help"}:
         rc, out, err = run(command, "--help")
         check(f"{command} --help", rc == 0 and f"freehold {command}" in out and "--json" in out, out + err)
         rc, out, err = run("help", command)
@@ -63,10 +70,21 @@ def main():
     for shell in ("bash", "zsh", "fish"):
         rc, out, err = run("completion", shell)
         check(f"completion {shell}", rc == 0 and "doctor" in out, err)
-    if shutil.which("bash"):
-        p = subprocess.run(["bash", "-c", f'eval "$({BIN} completion bash)"; COMP_WORDS=(freehold do); COMP_CWORD=1; '
-                            '_freehold; echo "${COMPREPLY[@]}"'], capture_output=True, text=True)
-        check("bash completes", p.stdout.strip() == "doctor", p.stdout + p.stderr)
+        # as these shells quote: an apostrophe that ends a word early would leave a line open
+        bare = out.replace("'\\''", "") if shell != "fish" else out.replace("\\'", "")
+        odd = [line for line in bare.splitlines() if line.count("'") % 2]
+        quoted = not odd if shell != "bash" else bare.count("'") % 2 == 0
+        check(f"completion {shell} closes its quotes", quoted, odd)
+    for words, want in ((("do",), "doctor"), (("key", "cr"), "create"), (("help", "qua"), "quantize"),
+                        (("bench", "--fi"), "--first-token"), (("perplexity", "-f"), "-f"),
+                        (("show", "a f"), "a file")):
+        text = " ".join(f"'{w}'" for w in (BIN, *words))
+        with tempfile.TemporaryDirectory() as tmp:
+            (pathlib.Path(tmp) / "a file").touch()
+            p = subprocess.run(["bash", "-c", f'eval "$({BIN} completion bash)"; COMP_WORDS=({text}); '
+                                f'COMP_CWORD={len(words)}; _freehold; echo "${{COMPREPLY[*]}}"'],
+                               capture_output=True, text=True, cwd=tmp)
+        check(f"bash completes {words}", p.stdout.strip() == want, p.stdout + p.stderr)
 
     rc, out, err = run("run", stdin=b"")
     check("run works on the built-in model", rc == 0 and out and "no default model yet" in err, out + err)
