@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/env.h"
 #include "base/json.h"
 #include "base/num.h"
 
@@ -180,13 +181,14 @@ void fh_cli_note(const fh_cli *cli, const char *text) {
 
 /* ---- progress ---- */
 void fh_progress_start(fh_progress *p, const fh_cli *cli, const char *what, uint64_t total) {
+    const char *terminal = fh_env_get(FH_ENV_TERM);
     uint64_t now = fh_clock_ns();
     *p = (fh_progress){.to = cli->err,
                        .what = what,
                        .total = total,
                        .started_ns = now,
                        .shown_ns = now,
-                       .on = isatty(fileno(cli->err)) != 0};
+                       .on = isatty(fileno(cli->err)) && !(terminal && strcmp(terminal, "dumb") == 0)};
 }
 
 void fh_progress_at(fh_progress *p, uint64_t done) {

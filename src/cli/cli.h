@@ -64,7 +64,7 @@ void fh_cli_add_safe(fh_buf *b, fh_str s);
 /* One line on err, made harmless: "freehold: <text>". */
 void fh_cli_note(const fh_cli *cli, const char *text);
 
-/* A progress line on err, for work longer than a second; silent when err is no terminal. */
+/* A progress line on err, for work longer than a second; silent when err is no terminal, or a dumb one. */
 typedef struct fh_progress {
     FILE *to;
     const char *what;

@@ -1,5 +1,6 @@
 /* cli/cmd_help.c - help, version and shell completion, all from the command table.
  * SPDX-License-Identifier: Apache-2.0 */
+#include "base/env.h"
 #include "base/num.h"
 #include "cli/cli.h"
 
@@ -29,7 +30,9 @@ int fh_cmd_help(fh_cli *cli) {
         "\nMODEL is a .gguf or .safetensors file, a split or sharded set by any part, a Hugging Face folder, a name\n"
         "in Ollama's store (llama3.2:1b), LM Studio's folder or Hugging Face's cache (org/name). Files are used\n"
         "in place. Without MODEL: the one built into this binary.\n"
-        "`freehold COMMAND --help` lists a command's options with their defaults.\n");
+        "`freehold COMMAND --help` lists a command's options with their defaults.\n\nenvironment:\n");
+    for (int e = 0; e < FH_ENV_FREEHOLD_FAULT; e++) /* the last row is for test builds */
+        fprintf(cli->out, "  %-16s %s\n", fh_env_name((fh_env)e), fh_env_help((fh_env)e));
     return 0;
 }
 

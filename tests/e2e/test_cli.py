@@ -58,6 +58,8 @@ def main():
         check(f"README knows {command}", re.search(rf"(freehold |`){command}\b", readme))
         named = re.search(rf'^\.TP\n\.BR? ("?[a-z]+"? ", " )?"?{command}\b', manual, re.M)
         check(f"the manual page knows {command}", named)
+    for name in re.findall(r"^  ([A-Z_]+) ", out, re.M):
+        check(f"the manual page knows {name}", name == "HOME" or name in manual)
     for command in set(commands) - {"help"}:
         rc, out, err = run(command, "--help")
         check(f"{command} --help", rc == 0 and f"freehold {command}" in out and "--json" in out, out + err)
