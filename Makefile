@@ -359,5 +359,5 @@ help:
 	@echo 'make bench-masks VOCAB=FILE  masks of allowed tokens for a published vocabulary'
 	@echo 'make bench-tokenizer  tokenizing against Hugging Face tokenizers and tiktoken in one run'
 	@echo 'make cross          build for 64-bit ARM'
-	@echo 'make install        to PREFIX (/usr/local), under DESTDIR'
+	@echo 'make install        to PREFIX (/usr/local), under DESTDIR; uninstall takes it away'
 	@echo 'make clean'
