@@ -19,7 +19,7 @@ PRINTS = re.compile(r"(?<![\w.>])(printf|puts|putchar|exit|_exit|abort)\s*\(|\b(
 MAY_PRINT = {"src/base/err.c": "fh_bug_at", "src/base/cpu_probe.c": "the probe's forked child"}
 MAY_HEAP = {"src/base/mem.c"}
 # Generic code serves families, it does not ask for one: only src/model/family_*.c may know a name.
-FAMILY = re.compile(r'fh_family_(?!find|at|slide)[a-z]\w*|fh_str_(is|eq|starts)\(\s*[^,]*\barch\b|family\s*[!=]=|'
+FAMILY = re.compile(r'fh_family_(?!find|slide)[a-z]\w*|fh_str_(is|eq|starts)\(\s*[^,]*\barch\b|family\s*[!=]=|'
                     r'"(llama|mixtral|qwen|gemma|deepseek|kimi|gpt.oss|bert|t5)[^"]*"')
 GENERIC = ("src/kernel/", "src/graph/", "src/device/", "src/model/", "src/infer/", "src/train/")
 HOME = re.compile(r"(?<![\w.])/(?:work|root|home/\w+)/")

@@ -4,7 +4,6 @@
  * smaller to the next pool. */
 #include <pthread.h>
 #include <sched.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 

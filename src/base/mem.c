@@ -4,7 +4,6 @@
  * in front of a block and the sanitizers see the real pointers. */
 #include "base/mem.h"
 
-#include <stdlib.h>
 #include <sys/mman.h>
 
 #include "base/fault.h"

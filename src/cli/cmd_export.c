@@ -2,7 +2,6 @@
  * SPDX-License-Identifier: Apache-2.0
  * Refuses where the verdict forbids (exit 1). Nothing is fetched; the folder must not hold anything yet. */
 #include "base/clock.h"
-#include "base/file.h"
 #include "base/json.h"
 #include "cli/cli.h"
 #include "library/passport_export.h"

@@ -4,7 +4,6 @@
  * progress to stderr. */
 #include <ctype.h>
 
-#include "base/clock.h"
 #include "base/json.h"
 #include "base/num.h"
 #include "cli/cli.h"

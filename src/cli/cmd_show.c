@@ -2,7 +2,6 @@
  * SPDX-License-Identifier: Apache-2.0
  * Text for people, --json for programs; both say the same things in the same order. Names and texts from the files
  * are made harmless before they reach a terminal. */
-#include <stdlib.h>
 
 #include "base/json.h"
 #include "base/num.h"

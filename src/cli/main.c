@@ -1,7 +1,6 @@
 /* cli/main.c - the command table and nothing else: finds the command, hands over, closes the books.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <signal.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 #include "base/env.h"

@@ -6,7 +6,6 @@
 #include "device/cpu_part.h"
 
 #include "device/cpu_fast.h"
-#include "kernel/decode.h"
 #include "kernel/fast_op.h"
 
 enum { CHANNELS = 16 };

@@ -109,8 +109,6 @@ void fh_prepared_free(fh_prepared *p) {
 
 const fh_product *fh_prepared_get(const fh_prepared *p, uint32_t matrix) { return &p->product[matrix]; }
 size_t fh_prepared_scratch_bytes(const fh_prepared *p) { return p->scratch; }
-uint64_t fh_prepared_bytes(const fh_prepared *p) { return p->bytes; }
-
 void fh_prepared_wait(const fh_prepared *p) {
     while (!atomic_load(&p->over)) sched_yield();
 }

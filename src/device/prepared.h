@@ -25,7 +25,6 @@ FH_MUST_USE fh_status fh_prepared_new(fh_prepared **out, const fh_plan *tables, 
 void fh_prepared_free(fh_prepared *p); /* stops packing; NULL is fine */
 const fh_product *fh_prepared_get(const fh_prepared *p, uint32_t matrix);
 size_t fh_prepared_scratch_bytes(const fh_prepared *p); /* the most that any product needs of a worker */
-uint64_t fh_prepared_bytes(const fh_prepared *p);       /* packed forms */
 void fh_prepared_wait(const fh_prepared *p);            /* until packing is over: for benchmarks and tests */
 
 #endif

@@ -3,7 +3,6 @@
  * Refuses pages that are no power of two and types that cannot be written. Invariant: every part starts at a
  * multiple of 64 bytes, so a page is a multiple of 64 bytes too. */
 #include "device/batch.h"
-#include "kernel/decode.h"
 
 enum { ALIGN = 64, MAX_PAGE = 1 << 16 };
 

@@ -3,7 +3,6 @@
  * The table of cases is api_selftest.def. */
 #include "evaluate/api_selftest.h"
 
-#include "base/mem.h"
 #include "base/num.h"
 #include "base/str.h"
 #include "evaluate/api_selftest_part.h"
@@ -24,11 +23,6 @@ static const fh_api_case cases[] = {
 #include "evaluate/api_selftest.def"
 #undef FH_API_CASE
 };
-
-const fh_api_case *fh_api_case_table(size_t *n) {
-    *n = FH_COUNT(cases);
-    return cases;
-}
 
 typedef struct run {
     const fh_api_options *opt;

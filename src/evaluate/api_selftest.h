@@ -18,7 +18,6 @@ typedef struct fh_api_case {
     const char *method, *path, *headers, *body; /* $MODEL, $EMBED, $RANK, $KEPT are filled in */
     const char *checks;                         /* one a line, see api_selftest_judge.c */
 } fh_api_case;
-const fh_api_case *fh_api_case_table(size_t *n);
 
 typedef struct fh_api_options {
     const char *url;                  /* http(s)://host:port, with or without a path such as /v1 */

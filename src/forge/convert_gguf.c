@@ -2,7 +2,6 @@
  * SPDX-License-Identifier: Apache-2.0
  * Numbers come from the spec, so that whatever spelling config.json used has been understood before; the file is asked
  * itself only for what the spec has settled already. Refuses settings that GGUF has no key for and readers guess. */
-#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 

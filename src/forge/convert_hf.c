@@ -2,13 +2,11 @@
  * SPDX-License-Identifier: Apache-2.0
  * Every number is what the spec says; names and shapes of objects are those that transformers reads. Refuses settings
  * that the class has no field for. */
-#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/json_member.h"
-#include "format/gguf_vocab.h"
 #include "forge/convert_part.h"
 #include "model/rope.h"
 

@@ -2,7 +2,6 @@
  * SPDX-License-Identifier: Apache-2.0
  * Walks the tables of matrices and vectors that loading filled, so each thing the model uses is written once, and
  * nothing else. A slot that the target has no name for is an error that names it. */
-#include <inttypes.h>
 #include <stdio.h>
 
 #include "forge/convert_part.h"

@@ -6,7 +6,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "format/generation_config.h"
 #include "format/sentencepiece.h"
 #include "format/tokenizer_config.h"
 #include "format/tokenizer_json.h"

@@ -4,7 +4,6 @@
  * in which the publishers' own loaders take them with nothing lost; beside them tokenizer_config.json with special
  * tokens and chat template, and generation_config.json. Refuses a pre-tokenizer whose name is not known. */
 #include <inttypes.h>
-#include <stdio.h>
 
 #include "base/json_member.h"
 #include "format/gguf_vocab.h"

@@ -4,8 +4,6 @@
  * and count is finite and not negative. */
 #include "forge/imatrix_part.h"
 
-#include <math.h>
-
 #include "base/num.h"
 
 fh_status fh_imatrix_new(fh_imatrix **out, uint32_t chunk_size, fh_err *err) {

@@ -6,8 +6,6 @@
  * Threads: workers write disjoint columns of the sums; counts belong to who has column 0. */
 #include "forge/imatrix_collect.h"
 
-#include <stdio.h>
-
 #include "base/num.h"
 #include "kernel/pool_rows.h"
 #include "model/slot_name.h"

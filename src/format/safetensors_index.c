@@ -3,7 +3,6 @@
  * Owns the names (one pool of text) and two sorted views. Refuses shard names that are paths, tensors named
  * twice, and, given the shards' real contents, tensors that are missing, elsewhere, or in two shards.
  * Memory stays under 2 x the text + 16 MiB. */
-#include <inttypes.h>
 
 #include "base/mem.h"
 #include "base/num.h"

@@ -104,4 +104,3 @@ fh_status fh_constraint_accept(fh_constraint *c, uint32_t token, fh_err *err) {
 }
 
 bool fh_constraint_can_end(const fh_constraint *c) { return fh_matcher_can_end(c->matcher); }
-void fh_constraint_reset(fh_constraint *c) { fh_matcher_reset(c->matcher); }

@@ -25,6 +25,5 @@ FH_MUST_USE fh_status fh_constraint_allowed(fh_constraint *c, const uint32_t **b
 /* The token was taken. FH_ERR_USAGE where it was not allowed. */
 FH_MUST_USE fh_status fh_constraint_accept(fh_constraint *c, uint32_t token, fh_err *err);
 bool fh_constraint_can_end(const fh_constraint *c);
-void fh_constraint_reset(fh_constraint *c); /* for another answer */
 
 #endif

@@ -4,7 +4,6 @@
 #include "infer/embed_recipe.h"
 
 #include "base/num.h"
-#include "format/safetensors.h"
 #include "kernel/pool_rows.h"
 #include "kernel/ref_math.h"
 #include "kernel/ref_op_dot.h"

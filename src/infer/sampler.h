@@ -52,7 +52,6 @@ void fh_sampler_steps_release(fh_sampler_steps *l);
 /* Refuses numbers that the kind does not take (NaN, fractions of tokens, a repeat penalty of 0). */
 FH_MUST_USE fh_status fh_sampler_steps_add(fh_sampler_steps *l, const fh_sampler_step *step, fh_err *err);
 
-const char *fh_sampler_kind_name(fh_sampler_kind kind); /* "top_k" */
 /* Also the names that people type: temp, typ_p, typical, top-k. */
 bool fh_sampler_kind_find(fh_str name, fh_sampler_kind *out);
 

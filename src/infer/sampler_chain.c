@@ -36,8 +36,6 @@ static const struct {
     [FH_STEP_MIROSTAT] = {"mirostat", {"mirostat_v2"}, {{"tau", -1e6, 1e6, false}, {"eta", -1e6, 1e6, false}}},
 };
 
-const char *fh_sampler_kind_name(fh_sampler_kind kind) { return kinds[kind].name; }
-
 /* top-k is top_k */
 static bool same_name(fh_str a, const char *z) {
     if (a.len != strlen(z)) return false;

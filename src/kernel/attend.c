@@ -3,8 +3,6 @@
  * Threads: the choice reads the CPU's levels only. Refuses nothing; NULL where no kernel is proven. */
 #include "kernel/attend.h"
 
-#include <math.h>
-
 #include "base/num.h"
 #include "kernel/ref_math.h"
 

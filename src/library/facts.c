@@ -4,7 +4,6 @@
  * (".experts." in Hugging Face's, "_exps." in GGUF's); shared experts are always active. */
 #include "library/facts.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/num.h"

@@ -4,7 +4,6 @@
  * from folders are checked before they become a path. SHA256SUMS is written last: a folder without it is not whole. */
 #include "library/passport_export.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <sys/stat.h>
 

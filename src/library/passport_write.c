@@ -2,7 +2,6 @@
  * SPDX-License-Identifier: Apache-2.0
  * Values come from strangers' files: in Markdown everything that has a meaning there is escaped, control characters
  * are dropped. */
-#include <stdio.h>
 
 #include "base/json_member.h"
 #include "base/num.h"

@@ -12,7 +12,6 @@
 
 #include "kernel/decode.h"
 #include "kernel/matrix_decode.h"
-#include "kernel/weight_decode.h"
 #include "model/adapt_part.h"
 
 #define ARENA_MOST ((size_t)64 << 30)

@@ -15,8 +15,6 @@ static const fh_family *const families[] = {
 #undef FH_FAMILY_ROW
 };
 
-const fh_family *fh_family_at(size_t i) { return i < FH_COUNT(families) ? families[i] : NULL; }
-
 /* Is name one of "a|b|c"? */
 static bool listed(const char *list, fh_str name) {
     while (list && *list) {

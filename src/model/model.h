@@ -28,7 +28,4 @@ const fh_plan *fh_model_plan(const fh_model *m, fh_model_plan_kind kind); /* NUL
 size_t fh_model_n_note(const fh_model *m);                                /* one line each, for people */
 const char *fh_model_note(const fh_model *m, size_t i);
 
-/* Every family that can be run, for listings: name and what it covers; NULL at the end. */
-const fh_family *fh_family_at(size_t i);
-
 #endif

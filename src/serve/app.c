@@ -11,8 +11,6 @@
 #include "serve/app_part.h"
 
 static _Thread_local bool on_worker;
-bool fh_app_on_worker(void) { return on_worker; }
-
 /* ---- workers ---- */
 
 void fh_app_defer(fh_app *a, void (*fn)(void *ctx), void *ctx) {
@@ -75,7 +73,6 @@ static void run_left_jobs(fh_app *a) {
 /* ---- looks ---- */
 
 fh_fleet *fh_app_fleet(fh_app *a) { return a->fleet; }
-bool fh_app_deterministic(const fh_app *a) { return a->deterministic; }
 bool fh_app_is_draining(const fh_app *a) { return a->draining; }
 
 bool fh_app_needs_key(fh_app *a) { return (a->auth && fh_auth_has_keys(a->auth)) || atomic_load(&a->hot)->require_key; }

@@ -71,7 +71,6 @@ typedef struct fh_caps {
     uint32_t n_choice, n_stop, stop_bytes, n_logit_bias, n_top, n_input, schema_bytes, n_tool, n_message, kwargs_bytes;
 } fh_caps;
 const fh_caps *fh_app_caps(const fh_app *a);
-bool fh_app_deterministic(const fh_app *a);
 bool fh_app_is_draining(const fh_app *a);
 /* State of this server for small things that outlive a request; freed by the app. name is static. */
 void *fh_app_thing(fh_app *a, const char *name);

@@ -86,7 +86,6 @@ struct fh_call_part {
 void fh_app_on_head(void *app, fh_exchange *x);
 void fh_app_on_request(void *app, fh_exchange *x);
 /* app.c */
-bool fh_app_on_worker(void);
 void fh_app_account(void *call); /* on a worker: log, metrics, audit, limits; frees the call */
 void fh_app_tick(void *app);
 /* core.c */

@@ -153,11 +153,6 @@ static void retire(void *ctx) {
     fh_exchange_release(x);
 }
 
-fh_str fh_ask_keep(fh_ask *a, fh_str s) {
-    fh_str out = {NULL, 0};
-    return fh_arena_copy(&a->arena, s, &out) ? out : (fh_str){NULL, 0};
-}
-
 /* ---- the client's leaving, and its coming back to read ---- */
 
 static void on_closed(void *ctx) {

@@ -190,8 +190,6 @@ void fh_ask_render(fh_ask *a, fh_ask_prompt_fn *fn);
 /* Within DONE: with what the API has changed of the ask (prompt, ids), once more; what was said is gone then, counts of
  * tokens add up in before_*. */
 void fh_ask_again(fh_ask *a);
-/* Text that lives as long as the ask; {NULL, 0} out of memory. */
-fh_str fh_ask_keep(fh_ask *a, fh_str s);
 
 /* ---- reading what all APIs have in common (chat_read.c) ---- */
 /* Numbers of the sampling chain under any of their names, in this object. */

@@ -2,7 +2,6 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/json_member.h"
 #include "base/num.h"
 #include "serve/app_part.h"

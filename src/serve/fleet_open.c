@@ -2,7 +2,6 @@
  * SPDX-License-Identifier: Apache-2.0
  * Runs on the fleet's thread and may take seconds. */
 #include "base/clock.h"
-#include "base/machine.h"
 #include "base/num.h"
 #include "library/model_text.h"
 #include "library/open_tokenizer.h"

@@ -3,7 +3,6 @@
  * Input is taken from libevent's buffer as far as the state wants it and no further: what a client pipelines waits
  * there, 64 KiB at the most. Freeing is immediate; after a call that may free (say so below) c is not touched. */
 #include <arpa/inet.h>
-#include <errno.h>
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <event2/event.h>

@@ -3,12 +3,10 @@
  * Randomness and comparison are libcrypto's. The text of a key is wiped from the memory that it was made in. */
 #include "serve/keys.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <openssl/crypto.h>
 #include <openssl/rand.h>
 #include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
