@@ -13,8 +13,12 @@ fh_status fh_chunk_options_settle(fh_model_options *o, const fh_chunk_input *in,
     if (o->ctx == 0) o->ctx = FH_CHUNKS_DEFAULT;
     if (o->batch == 0) o->batch = BATCH;
     o->no_prefix_cache = true;
-    if (o->ctx > FH_LOGITS_BASE_CONTEXT || in->stride > FH_LOGITS_BASE_CONTEXT || in->skip > UINT32_MAX)
-        return fh_fail(err, FH_ERR_USAGE, "chunks have at most %u tokens", FH_LOGITS_BASE_CONTEXT);
+    if (o->ctx > FH_LOGITS_BASE_CONTEXT || in->stride > FH_LOGITS_BASE_CONTEXT)
+        return fh_fail(err, FH_ERR_USAGE, "%s %llu is too long: chunks have at most %u tokens",
+                       in->stride > FH_LOGITS_BASE_CONTEXT ? "--ppl-stride" : "--ctx",
+                       (unsigned long long)FH_MAX(in->stride, o->ctx), FH_LOGITS_BASE_CONTEXT);
+    if (in->skip > UINT32_MAX)
+        return fh_fail(err, FH_ERR_USAGE, "--from-chunk %llu: no text has so many", (unsigned long long)in->skip);
     return FH_OK;
 }
 

@@ -39,20 +39,24 @@ typedef struct bench {
 
 /* ---- options ---- */
 
+static fh_status too_many(const char *text, fh_err *err) {
+    return fh_fail(err, FH_ERR_USAGE, "'%.200s' is one model too many: one run measures at most %d", text, MOST_MODELS);
+}
+
 /* A path with commas in it is a path; else commas part models. */
 static fh_status add_models(bench *b, const char *text, fh_err *err) {
     fh_str rest = fh_str_of(text);
     while (fh_file_get_kind(text) == FH_FILE_NONE) {
         size_t cut = rest.len;
         bool more = fh_str_find(rest, ',', &cut);
-        if (b->n_model == MOST_MODELS) return fh_fail(err, FH_ERR_USAGE, "more than %d models", MOST_MODELS);
+        if (b->n_model == MOST_MODELS) return too_many(text, err);
         b->model[b->n_model++] = (const char *)b->names.ptr + b->names.len; /* room was made for all */
         fh_buf_add_str(&b->names, fh_str_first(rest, cut));
         fh_buf_add_byte(&b->names, 0);
         if (!more) return FH_OK;
         rest = fh_str_drop(rest, cut + 1);
     }
-    if (b->n_model == MOST_MODELS) return fh_fail(err, FH_ERR_USAGE, "more than %d models", MOST_MODELS);
+    if (b->n_model == MOST_MODELS) return too_many(text, err);
     b->model[b->n_model++] = text;
     return FH_OK;
 }

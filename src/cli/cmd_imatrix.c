@@ -69,9 +69,11 @@ static fh_status write_now(imatrix_run *r, bool keep, fh_err *err) {
     if (st == FH_OK && r->o->in.file) st = fh_imatrix_add_dataset(m, fh_str_of(r->o->in.file), err);
     fh_imatrix_add_chunks(m, r->n_done);
     if (st == FH_OK && fh_imatrix_n_entry(m) == 0)
-        st = fh_fail(err, FH_ERR_FORMAT, "nothing was seen: nothing is written");
+        st = fh_fail(err, FH_ERR_FORMAT,
+                     "no input of any matrix was seen: nothing is written; are the files of --in-file empty?");
     const int n = snprintf(path, sizeof path, keep ? "%s.at_%u" : "%s", r->o->out, fh_imatrix_n_chunk(m));
-    if (st == FH_OK && n >= (int)sizeof path) st = fh_fail(err, FH_ERR_LIMIT, "the output's path is too long");
+    if (st == FH_OK && n >= (int)sizeof path)
+        st = fh_fail(err, FH_ERR_LIMIT, "-o '%.80s...' is too long a path", r->o->out);
     if (st == FH_OK) st = write_as(r, m, path, err);
     if (!keep) r->n_written = r->n_done;
     fh_imatrix_free(m);

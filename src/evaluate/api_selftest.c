@@ -123,7 +123,7 @@ static fh_status find_model(run *r, fh_err *err) {
     fh_status s = fh_api_http_ask(r->http, "GET", "/v1/models", "", FH_STR(""), &reply, err);
     if (s == FH_OK && r->opt->model) {
         if (!fh_str_copy(r->model, sizeof r->model, fh_str_of(r->opt->model)))
-            s = fh_fail(err, FH_ERR_LIMIT, "the model's name is too long");
+            s = fh_fail(err, FH_ERR_LIMIT, "the model's name is too long: at most %zu bytes", sizeof r->model - 1);
     } else if (s == FH_OK) {
         if (fh_json_parse(&doc, fh_buf_str(&reply.body), NULL, NULL) == FH_OK)
             (void)fh_json_to_str(fh_json_get(fh_json_first(fh_json_get(fh_json_root(doc), "data")), "id"), &name);

@@ -45,7 +45,7 @@ fh_status fh_api_http_new(fh_api_http **out, const fh_api_options *opt, fh_err *
     if (!h) return fh_fail_memory(err, sizeof *h);
     fh_status s = set_base(h, opt->url, err);
     if (s == FH_OK && opt->key && !fh_str_copy(h->key, sizeof h->key, fh_str_of(opt->key)))
-        s = fh_fail(err, FH_ERR_LIMIT, "the key is too long");
+        s = fh_fail(err, FH_ERR_LIMIT, "the key is too long: at most %zu bytes", sizeof h->key - 1);
     h->timeout_ms = (long)(opt->timeout_ms ? opt->timeout_ms : DEFAULT_TIMEOUT_MS);
     if (s == FH_OK && (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK || !(h->curl = curl_easy_init())))
         s = fh_fail(err, FH_ERR_MEMORY, "libcurl cannot be started");

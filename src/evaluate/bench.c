@@ -108,7 +108,9 @@ static fh_status prepare_engine(fh_bench *b, const fh_bench_case *c, fh_err *err
 
 /* The same for every run and machine. */
 static fh_status prepare_tokens(fh_bench *b, uint64_t n, fh_err *err) {
-    if (n > UINT32_MAX) return fh_fail(err, FH_ERR_LIMIT, "a case of %llu tokens", (unsigned long long)n);
+    if (n > UINT32_MAX)
+        return fh_fail(err, FH_ERR_LIMIT, "a case of %llu tokens is too long: at most %u fit one sequence",
+                       (unsigned long long)n, UINT32_MAX);
     if (n <= b->n_token) return FH_OK;
     uint32_t *token = fh_realloc(b->token, n, sizeof *token);
     if (!token) return fh_fail_memory(err, n * sizeof *token);

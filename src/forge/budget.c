@@ -154,7 +154,8 @@ static fh_status read_rows(trial *t, fh_feed *f, fh_err *err) {
 static fh_status list_choices(item *it, const fh_quantize_options *opt, fh_err *err) {
     const fh_tensor *t = it->of->from;
     uint64_t count;
-    if (!fh_shape_count(&t->shape, &count)) return fh_fail(err, FH_ERR_LIMIT, "a tensor is too large");
+    if (!fh_shape_count(&t->shape, &count))
+        return fh_fail(err, FH_ERR_LIMIT, "tensor '%.*s' is too large", FH_STR_ARG(it->of->from->name));
     for (size_t k = 0; k < FH_COUNT(types) + 1; k++) {
         const bool as_is = k == FH_COUNT(types);
         choice c = {.type = as_is ? t->dtype : types[k].type};

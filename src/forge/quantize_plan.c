@@ -127,7 +127,8 @@ static fh_status prune(fh_quantize_plan *p, const fh_tensor **tensor, fh_str *na
     p->n_layer = next;
     if (gone == opt->n_prune && next > 0) return FH_OK;
     return fh_fail(err, FH_ERR_USAGE,
-                   gone == opt->n_prune ? "no layer would be left" : "a layer to prune is not in the model");
+                   gone == opt->n_prune ? "--prune-layers names every layer: none would be left"
+                                        : "--prune-layers names a layer that the model does not have");
 }
 
 /* ---- all ---- */

@@ -272,7 +272,8 @@ static fh_status put_data(fh_writer *w, const fh_gguf_build *b, size_t i, fh_ggu
     const fh_tensor *t = tensor_at(b, i);
     uint64_t bytes, padded, before = fh_writer_offset(w);
     FH_TRY(tensor_bytes(t, &bytes, err));
-    if (!fh_align_up(bytes, b->alignment, &padded)) return fh_fail(err, FH_ERR_LIMIT, "a tensor is too large");
+    if (!fh_align_up(bytes, b->alignment, &padded))
+        return fh_fail(err, FH_ERR_LIMIT, "tensor '%.*s' is too large for a file", FH_STR_ARG(t->name));
     if (fh_writer_kept(w) >= before + padded) {
         fh_writer_skip(w, padded);
         return FH_OK;

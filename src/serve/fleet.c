@@ -92,7 +92,8 @@ static fh_status add_slot(fh_fleet *f, fh_fleet_slot *s, fh_err *err) {
             st = fh_fail(err, FH_ERR_EXISTS, "two models would be called '%.100s': name one of them (NAME=MODEL)",
                          s->name);
     if (st == FH_OK && f->n_slot == FH_FLEET_MOST)
-        st = fh_fail(err, FH_ERR_LIMIT, "more than %d models", FH_FLEET_MOST);
+        st = fh_fail(err, FH_ERR_LIMIT, "'%.100s' is one model too many: a server has at most %d", s->name,
+                     FH_FLEET_MOST);
     if (st == FH_OK) f->slot[f->n_slot++] = s;
     pthread_mutex_unlock(&f->lock);
     return st;

@@ -41,7 +41,11 @@ static fh_status mix(fh_adapters *a, const float *scale, const fh_adapter_set **
             return FH_OK;
         }
     if (a->n_mix == MIXTURES_MOST)
-        return fh_fail(err, FH_ERR_LIMIT, "more than %u mixtures of adapters were asked of this model", MIXTURES_MOST);
+        return fh_fail(
+            err, FH_ERR_LIMIT,
+            "more than %u mixtures of adapters were asked of this model: ask for one that was asked before, or "
+            "restart the server",
+            MIXTURES_MOST);
     for (uint32_t i = 0; i < a->n; i++)
         if (scale[i] < 0 || scale[i] > 0) use[n++] = (fh_adapter_use){a->file[i], scale[i]};
     mixture *m = &a->mix[a->n_mix];
