@@ -32,7 +32,7 @@ int fh_cmd_help(fh_cli *cli) {
         "in place. Without MODEL: the one built into this binary.\n"
         "`freehold COMMAND --help` lists a command's options with their defaults.\n\nenvironment:\n");
     for (int e = 0; e < FH_ENV_FREEHOLD_FAULT; e++) /* the last row is for test builds */
-        fprintf(cli->out, "  %-16s %s\n", fh_env_name((fh_env)e), fh_env_help((fh_env)e));
+        fprintf(cli->out, "  %-22s %s\n", fh_env_name((fh_env)e), fh_env_help((fh_env)e));
     return 0;
 }
 

@@ -56,7 +56,7 @@ def main():
     readme, manual = (ROOT / "README.md").read_text(), (ROOT / "docs/freehold.1").read_text()
     for command in commands:
         check(f"README knows {command}", re.search(rf"(freehold |`){command}\b", readme))
-        named = re.search(rf'^\.TP\n\.BR? ("?[a-z]+"? ", " )?"?{command}\b', manual, re.M)
+        named = re.search(rf'^\.TP\n\.BR? ("?[a-z]+"? ", " )*"?{command}\b', manual, re.M)
         check(f"the manual page knows {command}", named)
     for name in re.findall(r"^  ([A-Z_]+) ", out, re.M):
         check(f"the manual page knows {name}", name == "HOME" or name in manual)
