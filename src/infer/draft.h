@@ -20,6 +20,9 @@ void fh_draft_free(fh_draft *d);                                                
 /* Reads what was appended since the last call (tokens may only be appended) and guesses what comes behind token[n]: at
  * most `room` tokens to out, how many is returned. FH_ERR_MEMORY is no failure here: then nothing is guessed. */
 uint32_t fh_draft_guess(fh_draft *d, const uint32_t *token, uint32_t n, uint32_t room, uint32_t out[FH_DRAFT_MOST]);
+/* Is a guess for this sequence worth its row, when `company` sequences generate in the same step, it included? What was
+ * right of its last guesses decides, and after a while without any it may try again. Once a token. */
+bool fh_draft_pays(fh_draft *d, uint32_t company);
 void fh_draft_learn(fh_draft *d, uint32_t n_guessed, uint32_t n_right);
 
 #endif

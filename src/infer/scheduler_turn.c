@@ -149,10 +149,10 @@ static bool is_free(const fh_engine *e, uint32_t n, uint32_t more) {
     return regime_of(e, n) == regime_of(e, n + more);
 }
 
-static uint32_t guess(fh_choice *c, uint32_t room) {
+static uint32_t guess(fh_choice *c, uint32_t room, uint32_t company) {
     fh_ticket *t = c->ticket;
     c->n_guess = c->n_right = 0;
-    if (!c->draft || t->s->careful) return 0;
+    if (!c->draft || t->s->careful || !fh_draft_pays(c->draft, company)) return 0;
     if (t->r.most) room = FH_MIN(room, t->r.most - FH_MIN(t->r.most, c->n_id - t->r.n_prompt + 1));
     room = FH_MIN(room, c->assured - FH_MIN(c->assured, c->n_id));
     room = FH_MIN(room, fh_session_limit(c->session) - FH_MIN(fh_session_limit(c->session), c->n_id + 1));
@@ -235,7 +235,7 @@ static void gather_generating(fh_scheduler *s, uint32_t *room) {
             if (!is_ready(c) || !generates(c) || s->n_turn == s->cap_turn || *room == 0) continue;
             /* Guesses take no place from others. */
             uint32_t spare = *room > left ? (*room - left) / FH_MAX(left, 1u) : 0;
-            uint32_t n = 1 + guess(c, spare);
+            uint32_t n = 1 + guess(c, spare, left);
             add_work(s, c, n);
             *room -= n;
         }
