@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/num.h"
 #include "cli/cli.h"
+#include "infer/draft.h"
 #include "library/store.h"
 #include "serve/server.h"
 
@@ -174,6 +175,7 @@ static fh_status make_fleet(serving *s, fh_err *err) {
     fh_fleet_options o = {.ctx = small(fh_config_number(c, FH_CONFIG_ctx)),
                           .parallel = small(fh_config_number(c, FH_CONFIG_parallel)),
                           .queue = small(fh_config_number(c, FH_CONFIG_queue)),
+                          .draft = small(fh_config_number(c, FH_CONFIG_draft_most)),
                           .threads = (int)FH_MIN(fh_config_number(c, FH_CONFIG_threads), 1024u),
                           .exact = fh_config_flag(c, FH_CONFIG_deterministic),
                           .memory_most = fh_config_number(c, FH_CONFIG_memory),
@@ -183,6 +185,9 @@ static fh_status make_fleet(serving *s, fh_err *err) {
     const char *kv_type = fh_config_text(c, FH_CONFIG_kv_type);
     if (!fh_engine_kv_type(fh_str_of(kv_type), &o.kv_type))
         return fh_fail(err, FH_ERR_USAGE, "kv_type '%.60s' is unknown; there are " FH_KV_TYPES, kv_type);
+    if (o.draft > FH_DRAFT_MOST)
+        return fh_fail(err, FH_ERR_USAGE, "draft_most is %u at the most, not %u", FH_DRAFT_MOST, o.draft);
+    if (fh_config_flag(c, FH_CONFIG_no_draft)) o.draft = 0;
     FH_TRY(fh_fleet_new(&s->fleet, &o, on_event, s, err));
     FH_TRY(add_models(s, err));
     return add_adapters(s, err);

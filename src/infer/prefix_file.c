@@ -117,6 +117,8 @@ static fh_status choose_all(choice *c, fh_err *err) {
 typedef struct sink {
     fh_writer *w;
     fh_sha256 *h;
+    fh_prefix_stop_fn *stop;
+    void *ctx;
 } sink;
 
 static fh_status put(sink *k, const void *data, size_t n, fh_err *err) {
@@ -132,6 +134,7 @@ static fh_status put_all(sink *k, const choice *c, const char form[FH_SHA256_HEX
     FH_TRY(put(k, form, HEX, err));
     for (uint32_t i = 0; i < c->n; i++) {
         const fh_prefix_node *n = c->node[i];
+        if (k->stop && k->stop(k->ctx)) return fh_fail(err, FH_ERR_CANCELLED, "stopped");
         uint32_t record[2] = {number_of(c, n->parent) - 1, 0}; /* 0 - 1 is NO_PARENT */
         for (uint32_t g = 0; g < FH_PAGE_GROUPS; g++) record[1] |= (n->page[g] ? 1u : 0u) << g;
         FH_TRY(put(k, record, sizeof record, err));
@@ -143,10 +146,10 @@ static fh_status put_all(sink *k, const choice *c, const char form[FH_SHA256_HEX
     return fh_writer_add(k->w, digest, HEX, err);
 }
 
-fh_status fh_prefix_file_write(fh_engine *e, const char *path, fh_str key, uint64_t most, uint64_t *n_token,
-                               fh_err *err) {
+fh_status fh_prefix_file_write(fh_engine *e, const char *path, fh_str key, uint64_t most, fh_prefix_stop_fn *stop,
+                               void *ctx, uint64_t *n_token, fh_err *err) {
     choice c = {.e = e, .bytes = HEAD_BYTES + HEX, .most = most};
-    sink k = {NULL, NULL};
+    sink k = {.stop = stop, .ctx = ctx};
     char form[FH_SHA256_HEX];
     *n_token = 0;
     if (!e->prefix || most <= c.bytes) return FH_OK;
@@ -223,6 +226,17 @@ static fh_status read_record(fh_engine *e, fh_cursor *c, fh_prefix_node **node, 
     return FH_OK;
 }
 
+/* Records came newest first: the oldest are let go first, so that they stand in the cache as they did. */
+static void age(fh_engine *e, fh_prefix_node *const *node, uint32_t n) {
+    for (uint32_t i = n; i-- > 0;)
+        for (uint32_t g = 0; node[i] && g < FH_PAGE_GROUPS; g++) {
+            uint8_t *page = node[i]->page[g];
+            if (!page) continue;
+            fh_pages_ref(&e->pages, page);
+            fh_pages_unref(&e->pages, page);
+        }
+}
+
 static fh_status read_records(fh_engine *e, fh_cursor *c, uint32_t n, const char *path, uint64_t *n_token,
                               fh_err *err) {
     if ((uint64_t)n * (8 + 4 * (uint64_t)e->layout.page) > fh_cursor_left(c) || n > RECORDS_MOST)
@@ -235,6 +249,7 @@ static fh_status read_records(fh_engine *e, fh_cursor *c, uint32_t n, const char
         if (s == FH_OK && node[i]->parent) *n_token += e->layout.page;
     }
     if (s == FH_OK && fh_cursor_left(c) != 0) s = damaged(err, path, "there is more behind the last record");
+    age(e, node, n);
     for (uint32_t i = n; i-- > 0;) fh_prefix_unref(e->prefix, node[i]);
     fh_free(node);
     return s;

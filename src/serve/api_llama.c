@@ -4,6 +4,7 @@
 
 #include "base/num.h"
 #include "serve/router.h"
+#include "serve/server.h"
 
 /* ---- tokens ---- */
 
@@ -152,7 +153,7 @@ static void on_props(void *ctx, fh_resident *r, const fh_err *why) {
     fh_put_object(&w, "default_generation_settings");
     fh_put_u64(&w, "n_ctx", r->n_context);
     fh_json_put_end(&w);
-    fh_put_u64(&w, "total_slots", 16);
+    fh_put_u64(&w, "total_slots", fh_fleet_parallel(fh_app_fleet(c->app)));
     fh_put_z(&w, "model_alias", r->name);
     fh_put_str(&w, "model_ftype", r->facts.quantization);
     fh_put_z(&w, "model_path", r->at.path);
@@ -183,8 +184,9 @@ void fh_llama_slots(fh_call *c) {
     fh_buf_init(&b, FH_REPLY_MOST);
     fh_json_writer_init(&w, &b, false);
     fh_json_put_array(&w);
-    /* as many as run, and an idle one: there are no fixed slots here */
-    for (uint32_t i = 0; i <= FH_MIN(e.load.running, 4096u); i++) {
+    /* there are no fixed slots here: the first ones work */
+    uint32_t n = FH_MAX(fh_fleet_parallel(fh_app_fleet(c->app)), e.load.running);
+    for (uint32_t i = 0; i < FH_MIN(n, 4096u); i++) {
         fh_json_put_object(&w);
         fh_put_u64(&w, "id", i);
         fh_put_u64(&w, "n_ctx", e.n_context);
@@ -196,12 +198,25 @@ void fh_llama_slots(fh_call *c) {
     fh_put_reply(c, &b);
 }
 
-/* Numbers as `lora` in a request wants them. Which adapters a request uses is its own affair: none by default. */
+static void put_success(fh_call *c) {
+    fh_buf b;
+    fh_json_writer w;
+    fh_buf_init(&b, 64);
+    fh_json_writer_init(&w, &b, false);
+    fh_json_put_object(&w);
+    fh_put_bool(&w, "success", true);
+    fh_json_put_end(&w);
+    fh_put_reply(c, &b);
+}
+
+/* Numbers as `lora` in a request wants them, with the factors of a request under this name that has none. */
 void fh_llama_adapters(fh_call *c) {
+    float scale[FH_ADAPTERS_MOST];
     fh_fleet_entry e, first;
     fh_buf b;
     fh_json_writer w;
     if (!first_model(c, &first)) return;
+    fh_fleet_scales(fh_app_fleet(c->app), fh_str_of(first.name), scale);
     fh_buf_init(&b, FH_REPLY_MOST);
     fh_json_writer_init(&w, &b, false);
     fh_json_put_array(&w);
@@ -212,9 +227,30 @@ void fh_llama_adapters(fh_call *c) {
         fh_put_z(&w, "name", e.name);
         fh_put_z(&w, "path", e.path);
         fh_json_put_key(&w, "scale");
-        fh_json_put_u64(&w, first.adapter == e.adapter);
+        if (first.adapter) fh_json_put_u64(&w, first.adapter == e.adapter);
+        else fh_json_put_f64(&w, (double)scale[e.adapter - 1]);
         fh_json_put_end(&w);
     }
     fh_json_put_end(&w);
     fh_put_reply(c, &b);
+}
+
+/* For everybody who asks the model by its own name: an administrator's affair. Adapters keep their names' own factor. */
+void fh_llama_set_adapters(fh_call *c) {
+    float scale[FH_ADAPTERS_MOST];
+    fh_err err = {0};
+    fh_fleet_entry e;
+    fh_json *body = fh_in_list_body(c);
+    if (!body) return;
+    if (first_model(c, &e)) {
+        fh_status s = fh_lora_read(fh_json_root(body), fh_str_of(e.name), e.n_adapter, scale, &err);
+        if (s == FH_OK) s = fh_fleet_set_scales(fh_app_fleet(c->app), fh_str_of(e.name), scale, &err);
+        if (s == FH_OK) {
+            fh_app_audit(c->app, "model.adapters", e.base ? e.base : e.name, "");
+            put_success(c);
+        } else {
+            fh_call_fail_err(c, &err);
+        }
+    }
+    fh_json_free(body);
 }

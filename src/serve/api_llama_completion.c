@@ -111,7 +111,6 @@ static void read_common(fh_ask *a, fh_in *in) {
     fh_ask_read_stop(a, in, "stop");
     fh_ask_read_bias(a, in, "logit_bias");
     a->samplers = fh_in_get(in, "samplers");
-    a->lora = fh_in_array(in, "lora");
     if (fh_in_u64(in, "n_probs", 0, fh_app_caps(a->call->app)->n_top, &n) && n) {
         a->want_chance = true;
         a->n_logprob = (uint32_t)n;

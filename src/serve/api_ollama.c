@@ -60,6 +60,8 @@ void fh_ollama_read_options(fh_ask *a, fh_in *in) {
     fh_ask_read_most(a, &opt, "num_predict");
     fh_ask_read_sampling(a, &opt);
     fh_ask_read_stop(a, &opt, "stop");
+    const fh_json_node *lora = fh_in_array(in, "lora"); /* beside the options or among them */
+    if (lora) a->lora = lora;
     for (size_t i = 0; i < FH_COUNT(idle); i++) fh_in_ignore(&opt, idle[i]);
     if (opt.failed) fh_in_fail_as(in, opt.status, opt.code, opt.param, "%s", opt.message);
     else (void)fh_in_answer(&opt, a->call);

@@ -15,7 +15,6 @@ void fh_openai_read_common(fh_ask *a, fh_in *in) {
     fh_ask_read_bias(a, in, "logit_bias");
     (void)fh_in_bool(in, "ignore_eos", &a->ignore_end);
     a->samplers = fh_in_get(in, "samplers");
-    a->lora = fh_in_array(in, "lora");
     if (fh_in_str(in, "grammar", &a->format_text) && a->format_text.len) a->format = FH_FORMAT_GBNF;
     if (fh_in_str(in, "guided_regex", &a->format_text)) a->format = FH_FORMAT_REGEX;
     if ((o = fh_in_get(in, "guided_json"))) fh_ask_read_schema(a, in, "guided_json", o);

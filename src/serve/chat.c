@@ -269,24 +269,11 @@ static fh_status make_grammar(fh_ask *a, fh_err *err) {
     return FH_OK;
 }
 
-/* What `lora` says of the adapters it names, by their number from 0 as in /lora-adapters; those it does not name are
- * left out. Without it the model's name decides. */
-static fh_status read_lora(fh_ask *a, float scale[FH_ADAPTERS_MOST], fh_err *err) {
+/* Without `lora` the name decides: an adapter's, or the model's with the factors that were set for it. */
+static fh_status read_lora(const fh_ask *a, float scale[FH_ADAPTERS_MOST], fh_err *err) {
+    if (a->lora) return fh_lora_read(a->lora, fh_str_of(a->r->name), a->n_adapter, scale, err);
     if (a->adapter) scale[a->adapter - 1] = 1;
-    if (!a->lora) return FH_OK;
-    memset(scale, 0, FH_ADAPTERS_MOST * sizeof *scale);
-    for (const fh_json_node *n = fh_json_first(a->lora); n; n = fh_json_after(a->lora, n)) {
-        uint64_t id;
-        double v = 1;
-        const fh_json_node *s = fh_json_get(n, "scale");
-        bool ok = fh_json_to_u64(fh_json_get(n, "id"), &id) && id < a->n_adapter;
-        if (!ok || (s && !fh_json_to_f64(s, &v)) || !(v >= -100 && v <= 100))
-            return fh_fail(err, FH_ERR_USAGE,
-                           "'lora' is a list of {id, scale}: '%s' has %u adapters, numbered from 0; scales go from "
-                           "-100 to 100",
-                           a->r->name, a->n_adapter);
-        scale[id] = (float)v;
-    }
+    else fh_fleet_scales(fh_app_fleet(a->call->app), fh_str_of(a->r->name), scale);
     return FH_OK;
 }
 

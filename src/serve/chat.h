@@ -192,7 +192,10 @@ void fh_ask_render(fh_ask *a, fh_ask_prompt_fn *fn);
 void fh_ask_again(fh_ask *a);
 
 /* ---- reading what all APIs have in common (chat_read.c) ---- */
-/* Numbers of the sampling chain under any of their names, in this object. */
+/* [{id, scale}] of adapters by their number from 0 as in /lora-adapters; those it does not name are left out. */
+FH_MUST_USE fh_status fh_lora_read(const fh_json_node *list, fh_str name, uint32_t n_adapter,
+                                   float scale[FH_ADAPTERS_MOST], fh_err *err);
+/* Numbers of the sampling chain under any of their names, and `lora`, in this object. */
 void fh_ask_read_sampling(fh_ask *a, fh_in *in);
 /* A string, or an array of strings. */
 void fh_ask_read_stop(fh_ask *a, fh_in *in, const char *name);

@@ -34,6 +34,8 @@ void fh_ask_read_sampling(fh_ask *a, fh_in *in) {
     double v;
     uint64_t mirostat, seed = 0;
     int64_t any;
+    const fh_json_node *lora = fh_in_array(in, "lora");
+    if (lora) a->lora = lora;
 #define FH_ASK_SAMPLING_ROW(field_, least, most, name, other) \
     if (read_number(in, name, other, least, most, IS_WHOLE(field_), &v)) { \
         a->sampling.field_ = AS_FIELD(field_, v); \
@@ -51,6 +53,24 @@ void fh_ask_read_sampling(fh_ask *a, fh_in *in) {
     if (!s) return;
     if (fh_json_to_u64(s, &seed)) a->has_seed = true, a->seed = seed;
     else if (!fh_json_to_i64(s, &any)) fh_in_fail(in, "seed", "'seed' must be a whole number");
+}
+
+fh_status fh_lora_read(const fh_json_node *list, fh_str name, uint32_t n_adapter, float scale[FH_ADAPTERS_MOST],
+                       fh_err *err) {
+    memset(scale, 0, FH_ADAPTERS_MOST * sizeof *scale);
+    for (const fh_json_node *n = fh_json_first(list); n; n = fh_json_after(list, n)) {
+        uint64_t id;
+        double v = 1;
+        const fh_json_node *s = fh_json_get(n, "scale");
+        bool ok = fh_json_to_u64(fh_json_get(n, "id"), &id) && id < n_adapter;
+        if (!ok || (s && !fh_json_to_f64(s, &v)) || !(v >= -100 && v <= 100))
+            return fh_fail(err, FH_ERR_USAGE,
+                           "'lora' is a list of {id, scale}: '%.*s' has %u adapters, numbered from 0; scales go from "
+                           "-100 to 100",
+                           FH_STR_ARG(name), n_adapter);
+        scale[id] = (float)v;
+    }
+    return FH_OK;
 }
 
 /* {"123": -100} or [[123, -100], [45, false]] */

@@ -12,6 +12,9 @@
 #include "base/machine.h"
 #include "base/num.h"
 
+#define PARALLEL 16u        /* choices of a model at once, where nothing else is said */
+#define IDLE_NS 1000000000u /* before the prompts of a model are kept */
+
 /* ---- names ---- */
 
 static fh_str without_latest(fh_str s) {
@@ -381,6 +384,24 @@ void fh_resident_release(fh_fleet *f, fh_resident *r) {
     pthread_mutex_unlock(&f->lock);
 }
 
+fh_status fh_fleet_set_scales(fh_fleet *f, fh_str name, const float scale[FH_ADAPTERS_MOST], fh_err *err) {
+    pthread_mutex_lock(&f->lock);
+    fh_fleet_slot *s = find_model(f, name);
+    if (s) memcpy(s->scale, scale, sizeof s->scale);
+    pthread_mutex_unlock(&f->lock);
+    return s ? FH_OK : fh_fail(err, FH_ERR_NOT_FOUND, "the model '%.*s' is not served here", FH_STR_ARG(name));
+}
+
+void fh_fleet_scales(fh_fleet *f, fh_str name, float out[FH_ADAPTERS_MOST]) {
+    pthread_mutex_lock(&f->lock);
+    const fh_fleet_slot *s = find_model(f, name);
+    if (s) memcpy(out, s->scale, sizeof s->scale);
+    else memset(out, 0, FH_ADAPTERS_MOST * sizeof *out);
+    pthread_mutex_unlock(&f->lock);
+}
+
+uint32_t fh_fleet_parallel(const fh_fleet *f) { return f->opt.parallel; }
+
 fh_status fh_fleet_unload(fh_fleet *f, fh_str name, fh_err *err) {
     pthread_mutex_lock(&f->lock);
     fh_fleet_slot *s = find_model(f, name);
@@ -501,6 +522,26 @@ static bool digest_one(fh_fleet *f) {
     return false;
 }
 
+/* A model that computed something and has been idle since: its prompts go to disk before anything happens to them. */
+static bool keep_one(fh_fleet *f, uint64_t now) {
+    for (size_t i = 0; f->opt.prompt_cache && i < f->n_slot; i++) {
+        fh_fleet_slot *s = f->slot[i];
+        fh_fleet_box *b = s->box;
+        if (!b || b->users || !b->pub.scheduler || now - b->used_ns < IDLE_NS) continue;
+        uint64_t computed = fh_scheduler_get_load(b->pub.scheduler).batch_tokens;
+        if (computed == b->kept_at) continue;
+        b->users++;
+        pthread_mutex_unlock(&f->lock);
+        bool kept = fh_fleet_keep_prompts_now(&f->opt, s, b->pub.scheduler);
+        pthread_mutex_lock(&f->lock);
+        b->users--;
+        if (kept) b->kept_at = computed;
+        else b->used_ns = fh_clock_ns();
+        return true;
+    }
+    return false;
+}
+
 static void *run(void *ctx) {
     fh_fleet *f = ctx;
     pthread_mutex_lock(&f->lock);
@@ -511,7 +552,7 @@ static void *run(void *ctx) {
             load(f, s);
         } else if ((s = find_due(f, fh_clock_ns())) != NULL) {
             put_out(f, s, "model.unloaded");
-        } else if (!digest_one(f)) {
+        } else if (!digest_one(f) && !keep_one(f, fh_clock_ns())) {
             clock_gettime(CLOCK_REALTIME, &until);
             until.tv_sec++;
             pthread_cond_timedwait(&f->more, &f->lock, &until);
@@ -528,6 +569,7 @@ fh_status fh_fleet_new(fh_fleet **out, const fh_fleet_options *opt, fh_fleet_eve
     fh_fleet *f = fh_alloc_zero(1, sizeof *f);
     if (!f) return fh_fail_memory(err, sizeof *f);
     f->opt = *opt;
+    if (f->opt.parallel == 0) f->opt.parallel = PARALLEL;
     f->event = fn;
     f->event_ctx = ctx;
     f->memory_most = opt->memory_most;

@@ -70,8 +70,9 @@ typedef struct fh_fleet_entry {
 
 typedef struct fh_fleet_options {
     uint32_t ctx;      /* tokens of a request at most; 0: the model's */
-    uint32_t parallel; /* choices at once; 0: the scheduler's default */
+    uint32_t parallel; /* choices of a model at once; 0: 16 */
     uint32_t queue;    /* requests waiting; 0: the scheduler's default */
+    uint32_t draft;    /* tokens guessed at a time at most; 0: none */
     int threads;
     fh_dtype kv_type;
     bool exact;
@@ -116,6 +117,11 @@ void fh_resident_hold(fh_fleet *f, fh_resident *r);
 void fh_resident_release(fh_fleet *f, fh_resident *r);
 /* Leaves when unused, now or later. FH_ERR_NOT_FOUND for an unknown name; fine if it is not loaded. */
 FH_MUST_USE fh_status fh_fleet_unload(fh_fleet *f, fh_str name, fh_err *err);
+/* Which of its adapters a model uses for requests under its own name that name none: at first none. The model's name,
+ * or one of its adapters'. FH_ERR_NOT_FOUND. */
+FH_MUST_USE fh_status fh_fleet_set_scales(fh_fleet *f, fh_str name, const float scale[FH_ADAPTERS_MOST], fh_err *err);
+void fh_fleet_scales(fh_fleet *f, fh_str name, float out[FH_ADAPTERS_MOST]); /* all 0 for an unknown name */
+uint32_t fh_fleet_parallel(const fh_fleet *f);
 uint64_t fh_fleet_bytes(fh_fleet *f); /* in memory now */
 uint32_t fh_fleet_users(fh_fleet *f); /* holders of residents, all together */
 /* Ends its thread; who waits for a model is told so. Residents stay until they are let go and the fleet is freed. */

@@ -90,13 +90,13 @@ static fh_status no_room(const fh_resident *r, uint64_t weights, uint64_t work, 
  * context becomes shorter, which every answer and list of models says. */
 static fh_status start_engine(fh_fleet_box *b, const fh_fleet_options *o, uint64_t room, fh_err *err) {
     fh_resident *r = &b->pub;
-    uint32_t parallel = o->parallel ? o->parallel : 16, context = fh_model_spec(r->model)->n_context;
+    uint32_t context = fh_model_spec(r->model)->n_context;
     uint64_t weights = b->slot->file_bytes, left = room > weights ? room - weights : 0;
     if (o->ctx && (o->ctx < context || context == 0)) context = o->ctx;
     uint32_t n = context ? context : 4096;
     fh_engine_options e = {.threads = o->threads,
                            .kv_type = o->exact ? FH_DTYPE_F32 : o->kv_type,
-                           .rows = FH_MAX(2 * parallel, 32u),
+                           .rows = FH_MAX(2 * o->parallel, 32u),
                            .exact = o->exact,
                            .memory_most = state_share(o, weights, left)};
     if (left == 0) return no_room(r, weights, 0, room, err);
@@ -114,7 +114,7 @@ static fh_status start_engine(fh_fleet_box *b, const fh_fleet_options *o, uint64
     r->bytes = weights + one.scratch + e.memory_most;
     if (fh_engine_width(r->engine, FH_EXPORT_LOGITS) == 0) return FH_OK; /* it embeds or ranks: nothing to schedule */
     fh_fleet_take_prompts(o, b->slot, r->engine);
-    const fh_scheduler_options so = {.running_most = o->parallel, .waiting_most = o->queue};
+    const fh_scheduler_options so = {.running_most = o->parallel, .waiting_most = o->queue, .draft_most = o->draft};
     return fh_scheduler_new(&r->scheduler, r->engine, &so, err);
 }
 

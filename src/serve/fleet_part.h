@@ -23,6 +23,7 @@ typedef struct fh_fleet_box {
     fh_fleet_slot *slot;
     uint32_t users;
     uint64_t used_ns; /* last let go */
+    uint64_t kept_at; /* tokens that it had computed when its prompts were kept last */
     int64_t keep_alive_ms;
 } fh_fleet_box;
 
@@ -34,6 +35,7 @@ struct fh_fleet_slot {
     uint32_t number;      /* of an adapter, from 1 */
     fh_fleet_slot *adapter[FH_ADAPTERS_MOST];
     uint32_t n_adapter;
+    float scale[FH_ADAPTERS_MOST]; /* of requests that name none */
     uint64_t created, file_bytes;
     char *digest; /* NULL until it is known, then it stays */
     bool pinned, removed, wanted, loading, no_digest;
@@ -65,9 +67,11 @@ struct fh_fleet {
 FH_MUST_USE fh_status fh_resident_open(fh_fleet_box **out, fh_fleet_slot *s, const fh_fleet_options *o, uint64_t room,
                                        fh_err *err);
 void fh_resident_close(fh_fleet_box *b, const fh_fleet_options *o); /* NULL is fine */
-/* fleet_prompts.c: the prefix cache of an engine that nobody uses, to disk and back. What goes wrong is logged: a
+/* fleet_prompts.c: the prefix cache of an engine, to disk and back. What goes wrong is logged: a
  * prompt can always be computed again. */
 void fh_fleet_keep_prompts(const fh_fleet_options *o, const fh_fleet_slot *s, fh_engine *e);
+/* While it is in use; gives up when a request comes: false. */
+bool fh_fleet_keep_prompts_now(const fh_fleet_options *o, const fh_fleet_slot *s, fh_scheduler *k);
 void fh_fleet_take_prompts(const fh_fleet_options *o, const fh_fleet_slot *s, fh_engine *e);
 /* fleet_adapt.c: bytes grows by what they take. */
 FH_MUST_USE fh_status fh_adapters_open(fh_adapters **out, const fh_fleet_slot *s, const fh_model *m, uint64_t *bytes,

@@ -1,7 +1,8 @@
 /* serve/fleet_prompts.c - computed prompts on disk: one file a model, all of them together under a ceiling.
  * SPDX-License-Identifier: Apache-2.0
  * state/prompts/DIGEST.kv, named after the weights, so that a file that changed under its name finds nothing. Written
- * when a model leaves memory, and read when it comes back, in this server or the next. When a file makes the folder too
+ * when a model has been idle for a moment, so that a server which is killed has it, and when it leaves memory; read when
+ * it comes back, in this server or the next. When a file makes the folder too
  * large, those that were written longest ago go. */
 #include <sys/stat.h>
 #include <unistd.h>
@@ -78,16 +79,45 @@ static void sweep(const fh_fleet_options *o, const char *but) {
 
 /* ---- there and back ---- */
 
-void fh_fleet_keep_prompts(const fh_fleet_options *o, const fh_fleet_slot *s, fh_engine *e) {
+static fh_status keep(const fh_fleet_options *o, const fh_fleet_slot *s, fh_engine *e, fh_prefix_stop_fn *stop,
+                      void *ctx) {
     char folder[FH_PATH_MAX], path[FH_PATH_MAX], digest[FH_SHA256_HEX];
     fh_err err = {.status = FH_OK};
     uint64_t n = 0, start = fh_clock_ns();
-    if (!folder_of(folder, o) || !digest_of(s, e, digest) || !path_of(path, o, digest)) return;
+    if (!folder_of(folder, o) || !digest_of(s, e, digest) || !path_of(path, o, digest)) return FH_OK;
     (void)mkdir(folder, 0700); /* where it cannot be made, writing says why */
-    fh_status st = fh_prefix_file_write(e, path, fh_str_of(digest), o->prompt_cache, &n, &err);
+    fh_status st = fh_prefix_file_write(e, path, fh_str_of(digest), o->prompt_cache, stop, ctx, &n, &err);
+    if (st == FH_ERR_CANCELLED) return st;
     if (st != FH_OK) note(FH_LOG_WARN, "prompts.not_kept", s, 0, start, &err);
     else if (n) note(FH_LOG_INFO, "prompts.kept", s, n, start, NULL);
     sweep(o, path);
+    return FH_OK;
+}
+
+void fh_fleet_keep_prompts(const fh_fleet_options *o, const fh_fleet_slot *s, fh_engine *e) {
+    (void)keep(o, s, e, NULL, NULL);
+}
+
+typedef struct errand {
+    const fh_fleet_options *o;
+    const fh_fleet_slot *s;
+    fh_scheduler *k;
+} errand;
+
+static bool somebody_waits(void *ctx) {
+    const errand *x = ctx;
+    return fh_scheduler_get_load(x->k).waiting > 0;
+}
+
+static fh_status keep_between(void *ctx, fh_engine *e, fh_err *err) {
+    errand *x = ctx;
+    (void)err;
+    return keep(x->o, x->s, e, somebody_waits, x);
+}
+
+bool fh_fleet_keep_prompts_now(const fh_fleet_options *o, const fh_fleet_slot *s, fh_scheduler *k) {
+    errand x = {o, s, k};
+    return fh_scheduler_run(k, keep_between, &x, NULL) == FH_OK;
 }
 
 void fh_fleet_take_prompts(const fh_fleet_options *o, const fh_fleet_slot *s, fh_engine *e) {

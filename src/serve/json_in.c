@@ -138,7 +138,7 @@ static bool is_simple_type(fh_str type) {
     return false;
 }
 
-fh_json *fh_in_body(fh_call *c) {
+static fh_json *body_of(fh_call *c, bool list) {
     fh_err err = {0};
     fh_json *doc = NULL;
     fh_str type, origin, body = fh_exchange_body(c->x);
@@ -153,8 +153,11 @@ fh_json *fh_in_body(fh_call *c) {
                      err.message);
         return NULL;
     }
-    if (fh_json_is(fh_json_root(doc), FH_JSON_OBJECT)) return doc;
-    fh_call_fail(c, 400, "invalid_json", NULL, "the body must be a JSON object");
+    if (fh_json_is(fh_json_root(doc), list ? FH_JSON_ARRAY : FH_JSON_OBJECT)) return doc;
+    fh_call_fail(c, 400, "invalid_json", NULL, "the body must be a JSON %s", list ? "array" : "object");
     fh_json_free(doc);
     return NULL;
 }
+
+fh_json *fh_in_body(fh_call *c) { return body_of(c, false); }
+fh_json *fh_in_list_body(fh_call *c) { return body_of(c, true); }

@@ -43,5 +43,6 @@ bool fh_in_answer(fh_in *in, fh_call *c);
 /* The request's body as a JSON object; answers and gives NULL where it is none. Content types that web pages may send
  * without asking are refused. */
 fh_json *fh_in_body(fh_call *c);
+fh_json *fh_in_list_body(fh_call *c); /* as an array */
 
 #endif

@@ -468,7 +468,8 @@ def llama(s):
         r,
     )
     check("llama: props", s.json("/props?model=plain")[1]["model_alias"] == "plain")
-    check("llama: slots", s.json("/slots?model=plain")[1][0]["is_processing"] is False)
+    slots, props = s.json("/slots?model=plain")[1], s.json("/props?model=plain")[1]
+    check("llama: slots", len(slots) == 16 == props["total_slots"] and slots[0]["is_processing"] is False, slots)
     check(
         "llama: infill of a model that cannot",
         s.json("/infill", {"model": "plain", "input_prefix": "a", "input_suffix": "b"})[0] == 400,
@@ -517,9 +518,10 @@ def leaving(s, n=200):
     for t in threads:
         t.join()
     end = time.time() + 20
-    while time.time() < end and len(s.json("/slots?model=plain")[1]) > 1:
+    busy = lambda: sum(x["is_processing"] for x in s.json("/slots?model=plain")[1])
+    while time.time() < end and busy():
         time.sleep(0.2)
-    check("leaving clients leave nothing running", len(s.json("/slots?model=plain")[1]) == 1)
+    check("leaving clients leave nothing running", busy() == 0)
     check("and the server answers", chat(s)[0] == 200)
 
 
@@ -660,6 +662,32 @@ def adapters(s):
         check(f"adapters: refused {bad}", status == 400 and "lora" in r["error"]["message"], r)
     status, _ = s.json("/v1/completions", {"model": "tools:loud", "prompt": "a"})
     check("adapters: of their own model only", status == 404)
+    hello = [{"role": "user", "content": "Hello"}]
+    dialects = {
+        "/v1/chat/completions": {"messages": hello, "max_tokens": 1},
+        "/v1/responses": {"input": "Hello", "max_output_tokens": 1},
+        "/v1/messages": {"messages": hello, "max_tokens": 1},
+        "/api/generate": {"prompt": "Hello", "stream": False, "options": {"num_predict": 1}},
+        "/api/chat": {"messages": hello, "stream": False, "options": {"num_predict": 1, "lora": lora(0.5, -1)}},
+    }
+    for path, body in dialects.items():
+        body = {"model": "plain", **body}
+        if "lora" not in body.get("options", {}):
+            body["lora"] = lora(0.5, -1)
+        status, head, text = s.ask(path, body)
+        check(f"adapters: {path}", status == 200 and head.get("X-Freehold-Adapters") == "0=0.5, 1=-1", (head, text))
+        check(f"adapters: {path} knows lora", "lora" not in head.get("X-Freehold-Unknown", ""), head)
+    scales = lambda path="/lora-adapters": [a["scale"] for a in s.json(path)[1]]
+    check("adapters: set by an administrator only", s.json("/lora-adapters", lora(0.5, -1))[0] in (401, 403))
+    check("adapters: set", s.admin("/lora-adapters", lora(0.5, -1)) == (200, {"success": True}))
+    check("adapters: what was set", scales() == [0.5, -1] and scales("/lora-adapters?model=plain:odd") == [0, 1])
+    check("adapters: by what was set", ask("plain")["tokens"] == both)
+    check("adapters: a name stays what it is", ask("plain:odd")["tokens"] == alone["plain:odd"])
+    check("adapters: a request's own go first", ask("plain", lora=[])["tokens"] == alone["plain"])
+    check("adapters: only a list", s.admin("/lora-adapters", {"id": 0})[0] == 400)
+    check("adapters: only those there are", s.admin("/lora-adapters", lora(1, 1, 1))[0] == 400)
+    check("adapters: of no unknown model", s.admin("/lora-adapters?model=nobody", [])[0] == 404)
+    check("adapters: none again", s.admin("/lora-adapters", [])[0] == 200 and ask("plain")["tokens"] == alone["plain"])
 
 
 def budgets(s):
@@ -757,6 +785,24 @@ def tools_and_format(s):
     check("a schema that cannot be held is refused beside tools", status == 400 and "uniqueItems" in str(r), r)
 
 
+def drafts(s):
+    """Guesses change no answer: greedy or sampled, free or under a grammar; this server guesses, the other does not."""
+    other = Server(sys.argv[1], sys.argv[2], "--deterministic", "--no-draft", "--parallel", "3", *sys.argv[3:])
+    try:
+        check("drafts: slots by --parallel", other.json("/props?model=plain")[1]["total_slots"] == 3)
+        for i in range(8):
+            body = {"model": "plain", "prompt": "one two three " * (8 + i), "n_predict": 48, "ignore_eos": True}
+            body = {**body, "temperature": 0 if i % 2 else 0.7, "seed": i, "return_tokens": True}
+            if i % 4 == 3:
+                body["grammar"] = 'root ::= ("one " | "two " | "three ")*'
+            a, b = (x.json("/completion", body)[1]["tokens"] for x in (s, other))
+            check(f"drafts: {i}", a == b and len(a) > 0, (a, b))
+        busy = [x.json("/slots?model=plain")[1][0]["speculative"] for x in (s, other)]
+        check("drafts: one guesses, one does not", busy == [True, False], busy)
+    finally:
+        check("drafts: the other server ends well", other.close() == 0)
+
+
 def companions(s):
     """--deterministic: same seed and prompt, same tokens and probabilities, whoever else is in the batch; others have
     random lengths, temperatures, grammars, adapters and times of coming and leaving."""
@@ -836,6 +882,7 @@ def main():
         budgets,
         tools_and_format,
         together,
+        drafts,
         companions,
         leaving,
     ):

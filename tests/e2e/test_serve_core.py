@@ -357,6 +357,15 @@ def kept_prompts():
     check("prompts: a damaged file is refused, aloud", ask(s) == fresh and "prompts.refused" in s.log(), s.log())
     s.stop()
     check("prompts: and written anew", files[0].read_bytes() != data)
+    files[0].unlink()
+    s = Server("--prompt-cache", "16M", "--deterministic", home=home)
+    ask(s)
+    written = any(files[0].exists() or time.sleep(0.1) for _ in range(150))
+    s.stop(signal.SIGKILL)
+    check("prompts: written when nothing is asked", written, s.log())
+    s = Server("--prompt-cache", "16M", "--deterministic", home=home)
+    check("prompts: a server that was killed leaves them to the next", ask(s) == again, again)
+    s.stop()
     s = Server("--prompt-cache", "16M", "--deterministic", home=home)
     key = json.loads(s.run("key", "create", "other", "--json")[1])["key"]
     known = any(s.ask("/v1/models")[0] == 401 or time.sleep(0.1) for _ in range(50))  # until the server has read it

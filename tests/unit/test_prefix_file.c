@@ -51,7 +51,7 @@ static uint64_t keep(const bench *b, uint64_t most) {
     uint64_t n = 0;
     fh_engine *e = tiny_engine(b->t, &exact);
     (void)run(b, e, 165, 1);
-    CHECK_OK(fh_prefix_file_write(e, b->path, FH_STR("key"), most, &n, &err), err);
+    CHECK_OK(fh_prefix_file_write(e, b->path, FH_STR("key"), most, NULL, NULL, &n, &err), err);
     CHECK_U64(run(b, e, N, 1), 160); /* writing changed nothing */
     fh_engine_free(e);
     return n;
@@ -98,6 +98,57 @@ TEST(prefix_file, the_ceiling_holds) {
         CHECK_U64(run(&b, e, N, 1), n);
         fh_engine_free(e);
     }
+    tiny_free(b.t);
+}
+
+TEST(prefix_file, the_oldest_stay_the_oldest) {
+    static const char *const kinds[] = {"F", "FS", "FR"};
+    for (size_t k = 0; k < FH_COUNT(kinds); k++) {
+        bench b;
+        fh_err err = {0};
+        uint64_t n, size;
+        open_bench(&b, kinds[k]);
+        fh_engine *e = tiny_engine(b.t, &exact);
+        for (uint64_t salt = 1; salt <= 3; salt++) (void)run(&b, e, 165, salt);
+        (void)run(&b, e, N, 1); /* the first is now the newest */
+        CHECK_OK(fh_prefix_file_write(e, b.path, FH_STR("key"), UINT64_MAX, NULL, NULL, &n, &err), err);
+        CHECK_U64(n, 480);
+        fh_engine_free(e);
+        e = tiny_engine(b.t, &exact);
+        CHECK_OK(fh_prefix_file_read(e, b.path, FH_STR("key"), &n, &err), err);
+        CHECK_OK(fh_file_get_size(b.path, &size, &err), err);
+        CHECK_OK(fh_prefix_file_write(e, b.path, FH_STR("key"), size - size / 4, NULL, NULL, &n, &err), err);
+        fh_engine_free(e);
+        e = tiny_engine(b.t, &exact);
+        CHECK_OK(fh_prefix_file_read(e, b.path, FH_STR("key"), &n, &err), err);
+        CHECK_U64(run(&b, e, 165, 1), 160);
+        CHECK_U64(run(&b, e, 165, 3), 160);
+        CHECK(run(&b, e, 165, 2) < 160);
+        fh_engine_free(e);
+        tiny_free(b.t);
+    }
+}
+
+static bool third_time(void *ctx) { return ++*(int *)ctx == 3; }
+
+TEST(prefix_file, a_stopped_write_leaves_what_was_there) {
+    bench b;
+    fh_err err = {0};
+    uint64_t n, size, after;
+    int calls = 0;
+    open_bench(&b, "F");
+    (void)keep(&b, UINT64_MAX);
+    CHECK_OK(fh_file_get_size(b.path, &size, &err), err);
+    fh_engine *e = tiny_engine(b.t, &exact);
+    (void)run(&b, e, 100, 1);
+    fh_status s = fh_prefix_file_write(e, b.path, FH_STR("key"), UINT64_MAX, third_time, &calls, &n, &err);
+    CHECK_STATUS(s, FH_ERR_CANCELLED);
+    CHECK_OK(fh_file_get_size(b.path, &after, &err), err);
+    CHECK_U64(after, size);
+    CHECK_U64(n, 0);
+    CHECK_OK(fh_prefix_file_read(e, b.path, FH_STR("key"), &n, &err), err);
+    CHECK_U64(n, 160);
+    fh_engine_free(e);
     tiny_free(b.t);
 }
 
@@ -222,7 +273,7 @@ TEST(prefix_file, memory) {
         bool done = false;
         for (uint64_t k = 1; !done && k < 500; k++) {
             fh_fault_arm(FH_FAULT_ALLOC, k, false);
-            fh_status s = phase ? fh_prefix_file_write(e, b.path, FH_STR("key"), UINT64_MAX, &n, &err)
+            fh_status s = phase ? fh_prefix_file_write(e, b.path, FH_STR("key"), UINT64_MAX, NULL, NULL, &n, &err)
                                 : fh_prefix_file_read(e, b.path, FH_STR("key"), &n, &err);
             done = fh_fault_calls(FH_FAULT_ALLOC) < k;
             fh_fault_disarm();
