@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -11,9 +12,23 @@
 #define MOST_DEPTH 32
 #define MOST_NAMES ((size_t)64 << 20)
 
+/* The folders of HOME that a variable of the XDG specification moves. A relative path in one counts as none. */
+static const struct {
+    const char *in_home;
+    fh_env variable;
+} moved[] = {{".config/", FH_ENV_XDG_CONFIG_HOME},
+             {".local/state/", FH_ENV_XDG_STATE_HOME},
+             {".local/share/", FH_ENV_XDG_DATA_HOME}};
+
 fh_status fh_folder_own(char out[FH_PATH_MAX], const char *in_home, const char *in_own, fh_err *err) {
     const char *own = fh_env_get(FH_ENV_FREEHOLD_HOME), *home = fh_env_get(FH_ENV_HOME);
     if (own) return fh_path_join(out, own, fh_str_of(in_own), err);
+    for (size_t i = 0; i < sizeof moved / sizeof moved[0]; i++) {
+        const char *base = fh_env_get(moved[i].variable);
+        size_t n = strlen(moved[i].in_home);
+        if (base && base[0] == '/' && strncmp(in_home, moved[i].in_home, n) == 0)
+            return fh_path_join(out, base, fh_str_of(in_home + n), err);
+    }
     if (home) return fh_path_join(out, home, fh_str_of(in_home), err);
     return fh_fail(err, FH_ERR_NOT_FOUND, "neither FREEHOLD_HOME nor HOME says where this user's files are");
 }

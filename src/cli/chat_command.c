@@ -6,8 +6,7 @@
 #include <math.h>
 #include <sys/stat.h>
 
-#include "base/env.h"
-#include "base/file.h"
+#include "base/folder.h"
 #include "base/num.h"
 #include "cli/chat_loop.h"
 
@@ -21,19 +20,8 @@ static fh_status make_folder(const char *path, fh_err *err) {
 }
 
 fh_status fh_chat_folder(char out[FH_PATH_MAX], fh_err *err) {
-    static const char *const parts[] = {".local", "state", "freehold"};
-    const char *own = fh_env_get(FH_ENV_FREEHOLD_HOME), *home = fh_env_get(FH_ENV_HOME);
-    char path[FH_PATH_MAX];
-    if (!own && !home) return fh_fail(err, FH_ERR_NOT_FOUND, "neither FREEHOLD_HOME nor HOME is set");
-    if (!fh_str_copy(out, FH_PATH_MAX, fh_str_of(own ? own : home)))
-        return fh_fail(err, FH_ERR_LIMIT, "the path of freehold's folder is too long");
-    if (own) return make_folder(out, err);
-    for (size_t i = 0; i < FH_COUNT(parts); i++) {
-        FH_TRY(fh_path_join(path, out, fh_str_of(parts[i]), err));
-        FH_TRY(make_folder(path, err));
-        memcpy(out, path, sizeof path);
-    }
-    return FH_OK;
+    FH_TRY(fh_folder_own(out, ".local/state/freehold", "", err));
+    return fh_folder_make(out, err);
 }
 
 /* "name" in the folder of chats; anything with a slash is a path. */

@@ -14,7 +14,7 @@ bool fh_chat_say(fh_chat *c);
 
 /* chat_command.c: a line that begins with '/'. False: leave. */
 bool fh_chat_command(fh_chat *c, const char *line);
-/* Where chats and the history lie: FREEHOLD_HOME, or ~/.local/state/freehold; made where it is missing. */
+/* Where chats and the history lie: FREEHOLD_HOME, or the state folder (base/folder.h); made where it is missing. */
 FH_MUST_USE fh_status fh_chat_folder(char out[FH_PATH_MAX], fh_err *err);
 /* Takes a copy of the text; NULL takes it away. */
 FH_MUST_USE fh_status fh_chat_set_text(char **slot, fh_str text, fh_err *err);

@@ -9,7 +9,6 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#include "base/env.h"
 #include "base/folder.h"
 #include "base/num.h"
 #include "library/store_part.h"
@@ -48,8 +47,6 @@ bool fh_store_name_ok(fh_str name) {
 /* ---- folders ---- */
 
 static fh_status find_folder(char out[FH_PATH_MAX], fh_err *err) {
-    const char *data = fh_env_get(FH_ENV_XDG_DATA_HOME);
-    if (data && !fh_env_get(FH_ENV_FREEHOLD_HOME)) return fh_path_join(out, data, FH_STR("freehold/library"), err);
     return fh_folder_own(out, ".local/share/freehold/library", "library", err);
 }
 

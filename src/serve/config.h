@@ -71,7 +71,7 @@ void fh_config_cold_changes(const fh_config *was, const fh_config *now, fh_buf *
 bool fh_config_bytes(fh_str s, uint64_t *out);
 bool fh_config_time(fh_str s, int64_t *ms);
 
-/* Folders: FREEHOLD_HOME (then config and state lie in it), else the user's. Made when they are not there. */
+/* Folders: FREEHOLD_HOME (then config and state lie in it), else the user's (base/folder.h). */
 FH_MUST_USE fh_status fh_config_default_path(char out[FH_PATH_MAX], fh_err *err);
 FH_MUST_USE fh_status fh_config_state_dir(char out[FH_PATH_MAX], bool make, fh_err *err);
 
