@@ -3,7 +3,8 @@
  * A file holds blocks of tokens with the pages of their state, newest first as far as they fit the ceiling, under the
  * salts of their sessions. It is for one model in one form: `key` (a digest of the weights), the layout of pages, types
  * of keys and values, exact or not. Another one's is refused, and so is one with a single wrong bit. What is taken in
- * is cached, not held: it goes when memory is needed, in the order in which it would have gone before. Sessions with adapters or an encoder's input are left out.
+ * is cached, not held: it goes when memory is needed, in the order in which it would have gone before. Sessions with
+ * adapters or an encoder's input are left out.
  * The file holds what users wrote, as tokens: it belongs where only its owner reads. */
 #ifndef FH_INFER_PREFIX_FILE_H
 #define FH_INFER_PREFIX_FILE_H

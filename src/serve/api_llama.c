@@ -235,7 +235,7 @@ void fh_llama_adapters(fh_call *c) {
     fh_put_reply(c, &b);
 }
 
-/* For everybody who asks the model by its own name: an administrator's affair. Adapters keep their names' own factor. */
+/* For everybody who asks the model by its own name: an administrator's affair. Adapters keep their names' own. */
 void fh_llama_set_adapters(fh_call *c) {
     float scale[FH_ADAPTERS_MOST];
     fh_err err = {0};

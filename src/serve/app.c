@@ -140,16 +140,26 @@ static void on_resident(void *ctx, fh_resident *r, const fh_err *err) {
     else fh_app_defer(u->c->app, hand_over, u);
 }
 
+/* Without a model: fn has to know, or what waits behind ctx would wait for ever. */
+static void refuse_use(fh_call *c, fh_fleet_use_fn *fn, void *ctx, const fh_err *err) {
+    fh_exchange_hold(c->x);
+    fn(ctx, NULL, err);
+    fh_exchange_release(c->x);
+}
+
 void fh_app_use(fh_call *c, fh_str model, int64_t keep_alive_ms, fh_fleet_use_fn *fn, void *ctx) {
+    fh_err err = {.status = FH_OK};
     fh_fleet_entry e;
     if (!fh_fleet_find(c->app->fleet, model, &e)) {
-        fh_call_fail(c, 404, "model_not_found", "model", "the model '%.*s' is not served here", FH_STR_ARG(model));
+        (void)fh_fail(&err, FH_ERR_NOT_FOUND, "the model '%.*s' is not served here", FH_STR_ARG(model));
+        refuse_use(c, fn, ctx, &err);
         return;
     }
     snprintf(c->used.model, sizeof c->used.model, "%s", e.name);
     model_use *u = fh_alloc_zero(1, sizeof *u);
     if (!u) {
-        fh_call_fail(c, 503, NULL, NULL, "out of memory");
+        (void)fh_fail_memory(&err, sizeof *u);
+        refuse_use(c, fn, ctx, &err);
         return;
     }
     *u = (model_use){.c = c, .fn = fn, .ctx = ctx};
@@ -485,6 +495,7 @@ void fh_app_free(fh_app *a) {
     run_left_jobs(a);
     for (size_t i = a->n_thing; i-- > 0;)
         if (a->things[i].free) a->things[i].free(a->things[i].thing);
+    run_left_jobs(a); /* of threads that were things: the account of their last call */
     if (atomic_load(&a->hot)) fh_app_audit(a, "server.stop", "version", FH_VERSION);
     if (a->auth && atomic_load(&a->hot)) save(a);
     fh_auth_free(a->auth);

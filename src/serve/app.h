@@ -62,8 +62,8 @@ struct fh_call {
 fh_fleet *fh_app_fleet(fh_app *a);
 /* Runs fn on a worker thread, soon, in order of coming. */
 void fh_app_defer(fh_app *a, void (*fn)(void *ctx), void *ctx);
-/* As fh_fleet_use, but fn always runs on a worker thread, and by then the call counts for this model. Answers a 404 in
- * the row's dialect, and does not call fn, for a name that is not there. The exchange is held until fn returns. */
+/* As fh_fleet_use, but fn always runs on a worker thread (this is called on one), and by then the call counts for this
+ * model. Whatever fails, fn is told: also for a name that is not there. The exchange is held until fn returns. */
 void fh_app_use(fh_call *c, fh_str model, int64_t keep_alive_ms, fh_fleet_use_fn *fn, void *ctx);
 void fh_app_release(fh_app *a, fh_resident *r);
 /* Ceilings that requests are checked against (security: each has its own over-limit answer). */

@@ -444,10 +444,13 @@ static bool is_there(fh_ask *a) {
 }
 
 static bool is_whole(fh_ask *a) {
-    if (fh_buf_check(&a->messages, NULL) == FH_OK && fh_buf_check(&a->tools, NULL) == FH_OK &&
-        fh_ids_check(&a->ids, NULL) == FH_OK && a->arena.status == FH_OK)
-        return true;
-    fh_call_fail(a->call, 413, NULL, NULL, "the request is too large");
+    fh_status s = fh_buf_check(&a->messages, NULL);
+    if (s == FH_OK) s = fh_buf_check(&a->tools, NULL);
+    if (s == FH_OK) s = fh_ids_check(&a->ids, NULL);
+    if (s == FH_OK) s = a->arena.status;
+    if (s == FH_OK) return true;
+    if (s == FH_ERR_MEMORY) fh_call_fail(a->call, 503, NULL, NULL, "out of memory");
+    else fh_call_fail(a->call, 413, NULL, NULL, "the request is too large");
     return false;
 }
 

@@ -1,9 +1,9 @@
 /* serve/fleet_prompts.c - computed prompts on disk: one file a model, all of them together under a ceiling.
  * SPDX-License-Identifier: Apache-2.0
  * state/prompts/DIGEST.kv, named after the weights, so that a file that changed under its name finds nothing. Written
- * when a model has been idle for a moment, so that a server which is killed has it, and when it leaves memory; read when
- * it comes back, in this server or the next. When a file makes the folder too
- * large, those that were written longest ago go. */
+ * when a model has been idle for a moment, so that a server which is killed has it, and when it leaves memory; read
+ * when it comes back, in this server or the next. When a file makes the folder too large, those that were written
+ * longest ago go. */
 #include <sys/stat.h>
 #include <unistd.h>
 

@@ -382,8 +382,40 @@ def kept_prompts():
     s.clean()
 
 
+def folders():
+    """FREEHOLD_HOME over all, then XDG's variables if they are absolute, then HOME."""
+    with tempfile.TemporaryDirectory() as t:
+        t = pathlib.Path(t)
+
+        def keys_of(**env):
+            kept = {k: v for k, v in os.environ.items() if k not in ("FREEHOLD_HOME", "HOME") and k[:4] != "XDG_"}
+            before = set(t.rglob("*"))
+            p = subprocess.run([BIN, "key", "create", "a"], capture_output=True, text=True, env={**kept, **env}, cwd=t)
+            new = sorted(str(f.relative_to(t)) for f in set(t.rglob("*")) - before if f.is_file())
+            broken = subprocess.run([BIN, "serve"], capture_output=True, text=True, env={**kept, **env}, cwd=t)
+            return p.returncode, sorted({os.path.dirname(f) for f in new}), broken.stderr
+
+        home, state, config, own = (str(t / x) for x in ("home", "state", "config", "own"))
+        for folder in (home + "/.config/freehold", config + "/freehold", own):
+            os.makedirs(folder)
+            pathlib.Path(folder, "config").write_text(f"{folder.replace(str(t), 'in')} = 1\n")
+        rc, where, said = keys_of(HOME=home)
+        check("folders: HOME", where == ["home/.local/state/freehold"] and "in/home/.config" in said, (where, said))
+        rc, where, said = keys_of(HOME=home, XDG_STATE_HOME="relative", XDG_CONFIG_HOME="./too")
+        check(
+            "folders: relative ones count as none", rc == 0 and not where and "in/home/.config" in said, (where, said)
+        )
+        rc, where, said = keys_of(HOME=home, XDG_STATE_HOME=state, XDG_CONFIG_HOME=config)
+        check("folders: XDG", where == ["state/freehold"] and "in/config/freehold" in said, (where, said))
+        rc, where, said = keys_of(HOME=home, XDG_STATE_HOME=state, XDG_CONFIG_HOME=config, FREEHOLD_HOME=own)
+        check("folders: FREEHOLD_HOME", where == ["own/state"] and "in/own" in said, (where, said))
+        rc, where, said = keys_of()
+        check("folders: none at all", rc != 0 and not where and "FREEHOLD_HOME" in said, (where, said))
+
+
 def main():
     first_steps()
+    folders()
     keys()
     settings()
     tls()

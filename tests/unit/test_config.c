@@ -1,8 +1,5 @@
 /* tests/unit/test_config.c - settings: files, precedence, kinds, what is refused.
  * SPDX-License-Identifier: Apache-2.0 */
-#include <stdlib.h>
-
-#include "base/env.h"
 #include "base/num.h"
 #include "serve/config.h"
 #include "test.h"
@@ -92,32 +89,4 @@ TEST(config, changes) {
     fh_buf_release(&cold);
     fh_config_release(&a);
     fh_config_release(&b);
-}
-
-TEST(config, folders_by_the_environment) {
-    static const struct {
-        const char *own, *config, *state, *home, *says_config, *says_state;
-    } rows[] = {
-        {"/own", "/xc", "/xs", "/home/u", "/own/config", "/own/state"},
-        {"", "/xc", "/xs", "/home/u", "/xc/freehold/config", "/xs/freehold"},
-        {"", "/xc", "", "/home/u", "/xc/freehold/config", "/home/u/.local/state/freehold"},
-        {"", "relative", "./too", "/home/u", "/home/u/.config/freehold/config", "/home/u/.local/state/freehold"},
-        {"", "/xc", "/xs", "", "/xc/freehold/config", "/xs/freehold"},
-        {"", "", "", "", NULL, NULL}};
-    static const char *const names[] = {"FREEHOLD_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "HOME"};
-    const char *const now[] = {fh_env_get(FH_ENV_FREEHOLD_HOME), fh_env_get(FH_ENV_XDG_CONFIG_HOME),
-                               fh_env_get(FH_ENV_XDG_STATE_HOME), fh_env_get(FH_ENV_HOME)};
-    char was[FH_COUNT(names)][FH_PATH_MAX];
-    for (size_t k = 0; k < FH_COUNT(names); k++) (void)snprintf(was[k], FH_PATH_MAX, "%s", now[k] ? now[k] : "");
-    for (size_t i = 0; i < FH_COUNT(rows); i++) {
-        const char *set[] = {rows[i].own, rows[i].config, rows[i].state, rows[i].home};
-        char path[FH_PATH_MAX];
-        fh_err err = {.status = FH_OK};
-        for (size_t k = 0; k < FH_COUNT(names); k++) (void)setenv(names[k], set[k], 1);
-        CHECK_STATUS(fh_config_default_path(path, &err), rows[i].says_config ? FH_OK : FH_ERR_NOT_FOUND);
-        if (rows[i].says_config) CHECK_STR(fh_str_of(path), rows[i].says_config);
-        CHECK_STATUS(fh_config_state_dir(path, false, &err), rows[i].says_state ? FH_OK : FH_ERR_NOT_FOUND);
-        if (rows[i].says_state) CHECK_STR(fh_str_of(path), rows[i].says_state);
-    }
-    for (size_t k = 0; k < FH_COUNT(names); k++) (void)setenv(names[k], was[k], 1);
 }
