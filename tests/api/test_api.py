@@ -272,6 +272,36 @@ def errors(s):
     )
 
 
+def fetches_nothing(s):
+    """An address in a request is never called (T45)."""
+    with socket.create_server(("127.0.0.1", 0)) as trap:
+        trap.settimeout(0.5)
+        there = f"http://127.0.0.1:{trap.getsockname()[1]}/x.png"
+        part = {"type": "image_url", "image_url": {"url": there}}
+        ask = {"model": "plain", "max_tokens": 1}
+        bodies = {
+            "/v1/chat/completions": {**ask, "messages": [{"role": "user", "content": [part]}]},
+            "/v1/responses": {
+                "model": "plain",
+                "input": [{"role": "user", "content": [{"type": "input_file", "file_url": there}]}],
+            },
+            "/v1/messages": {
+                **ask,
+                "messages": [{"role": "user", "content": [{"type": "image", "source": {"type": "url", "url": there}}]}],
+            },
+            "/api/generate": {"model": "plain", "prompt": "a", "images": [there]},
+        }
+        for path, body in bodies.items():
+            status, _, text = s.ask(path, body)
+            check(f"fetches nothing: {path}", status == 400, (status, text))
+        s.ask("/api/pull", {"model": there})
+        try:
+            trap.accept()
+            check("fetches nothing", False, "a connection came")
+        except TimeoutError:
+            check("fetches nothing", True)
+
+
 def anthropic_stream(s):
     tool = {"name": "get_weather", "input_schema": SCHEMA}
     ev = s.events(
@@ -872,6 +902,7 @@ def main():
         openai_whole,
         several_prompts,
         errors,
+        fetches_nothing,
         anthropic_stream,
         responses_stream,
         ollama,

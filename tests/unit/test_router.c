@@ -88,7 +88,7 @@ typedef struct lab {
     char out[8192];
 } lab;
 
-static void start(lab *l, const char *settings, const char *state) {
+static void start_with(lab *l, const char *settings, const char *state, const fh_route *routes, size_t n_route) {
     fh_err err = {.status = FH_OK};
     fh_config c;
     fh_fleet *fleet = NULL;
@@ -106,11 +106,15 @@ static void start(lab *l, const char *settings, const char *state) {
         at += n + (at[n] != '\0');
     }
     CHECK_OK(fh_fleet_new(&fleet, &fo, NULL, NULL, &err), err);
-    const fh_app_options o = {.config = &c, .state_dir = state, .table = table, .n_table = FH_COUNT(table)};
+    const fh_app_options o = {.config = &c, .state_dir = state, .table = routes, .n_table = n_route};
     CHECK_OK(fh_app_new(&l->app, &o, fleet, &err), err);
     CHECK_OK(fh_app_listen(l->app, FH_LISTEN_MAIN, "127.0.0.1", 0, &l->port, &err), err);
     CHECK_OK(fh_app_run(l->app, &err), err);
     fh_config_release(&c);
+}
+
+static void start(lab *l, const char *settings, const char *state) {
+    start_with(l, settings, state, table, FH_COUNT(table));
 }
 
 /* The status of one request: method and path, then header lines, then a body. */
@@ -199,6 +203,27 @@ static const char *create(made *m, fh_key like) {
 }
 
 /* Every row with no key, a wrong one, and one without its scope (T33). */
+TEST(router, every_route_asks_for_a_key) {
+    lab l;
+    made user;
+    char line[256];
+    size_t n, n_asked = 0;
+    const fh_route *t = fh_route_table(&n);
+    create(&user, (fh_key){.name = "user", .scopes = FH_KEY_INFER});
+    start_with(&l, "", fh_test_tmp(), NULL, 0);
+    for (size_t i = 0; i < n; i++) {
+        if (t[i].scope == FH_SCOPE_PUBLIC) continue;
+        snprintf(line, sizeof line, "%s %s", t[i].method, t[i].path);
+        for (char *c = line; *c; c++)
+            if (*c == '{' || *c == '}' || *c == '*') *c = 'x';
+        if (ask(&l, line, HOST) != 401) fh_test_fail(__FILE__, __LINE__, "%s without a key: %.60s", line, l.out);
+        n_asked++;
+    }
+    CHECK(n_asked > 40);
+    CHECK_U64(ask(&l, "POST /v1/completions", HOST "Authorization: Bearer fh-no-such-key\r\n"), 401);
+    fh_app_free(l.app);
+}
+
 TEST(router, keys) {
     lab l;
     made user, admin, few;
