@@ -199,6 +199,7 @@ test-oom:
 	@tools/need.sh build test
 	@$(MAKE) --no-print-directory KIND=asan $(BUILD)/asan/freehold
 	@python3 tests/e2e/test_faults.py $(BUILD)/asan/freehold
+	@python3 tests/e2e/test_serve_faults.py $(BUILD)/asan/freehold 7
 
 # ---- what the compiler does not see ----
 .PHONY: lint check-layers headers
@@ -233,10 +234,20 @@ fuzz:
 	@$(MAKE) --no-print-directory KIND=fuzz CC=clang fuzz-build
 	@tests/fuzz/run.sh $(BUILD)/fuzz $(FUZZ_SECONDS) $(FUZZ)
 
+# As many requests as N says, to a whole server in one process (the acceptance is a million).
+N ?= 1000000
+.PHONY: fuzz-requests
+fuzz-requests:
+	@tools/need.sh build fuzz
+	@$(MAKE) --no-print-directory KIND=fuzz CC=clang $(BUILD)/fuzz/fuzz_request
+	@mkdir -p $(BUILD)/fuzz/corpus/request
+	@$(BUILD)/fuzz/fuzz_request -runs=$(N) -timeout=10 -rss_limit_mb=4096 -max_len=8192 -dict=tests/fuzz/request.dict \
+	    -artifact_prefix=$(BUILD)/fuzz/finding-request- $(BUILD)/fuzz/corpus/request tests/fuzz/corpus/request
+
 fuzz-build: $(FUZZ:%=$(O)/fuzz_%)
 .SECONDARY: $(FUZZ:%=$(O)/tests/fuzz/fuzz_%.o)
 
-$(O)/fuzz_%: $(O)/tests/fuzz/fuzz_%.o $(O)/libfreehold.a
+$(O)/fuzz_%: $(O)/tests/fuzz/fuzz_%.o $(O)/builtin.o $(O)/libfreehold.a
 	$(Q)$(CC) -fsanitize=fuzzer,address,undefined $^ $(LDLIBS) -o $@
 
 # ---- coverage of the unit tests, by file ----
@@ -350,6 +361,7 @@ help:
 	@echo 'make test-kills     200 pulls killed at random moments'
 	@echo 'make test-oom       every failing allocation, open, read and map'
 	@echo 'make fuzz           every fuzz target, FUZZ_SECONDS each (60)'
+	@echo 'make fuzz-requests  N=1000000 requests to a whole server under AddressSanitizer'
 	@echo 'make cov            line coverage of the unit tests'
 	@echo 'make test-serve     the server, as its clients see it; test-serve-load: under load, minutes'
 	@echo 'make soak           mixed traffic for SOAK_MINUTES (60): nothing may grow'

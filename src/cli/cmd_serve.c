@@ -65,7 +65,8 @@ static fh_option *make_options(serving *s, size_t *n) {
             if (name.ptr[i] == '_') name.ptr[i] = '-';
         fh_buf_printf(&help, "%s", rows[k].help);
         fh_buf_printf(&help, rows[k].value[0] ? " (default: %s)" : " (default: none)", rows[k].value);
-        bool ok = fh_arena_copy(&s->arena, fh_buf_str(&name), &kept[0]) &&
+        bool ok = fh_buf_check(&name, NULL) == FH_OK && fh_buf_check(&help, NULL) == FH_OK &&
+                  fh_arena_copy(&s->arena, fh_buf_str(&name), &kept[0]) &&
                   fh_arena_copy(&s->arena, fh_buf_str(&help), &kept[1]);
         fh_buf_release(&name);
         fh_buf_release(&help);
@@ -445,7 +446,8 @@ int fh_cmd_serve(fh_cli *cli) {
     s->cli = cli;
     fh_arena_init(&s->arena, (size_t)16 << 20);
     fh_option *o = make_options(s, &n);
-    int rc = o ? fh_cli_parse(cli, o, n, s->model, MODELS_MOST) : 1;
+    if (!o) (void)fh_fail_memory(&err, FH_CONFIG_COUNT * sizeof *o);
+    int rc = o ? fh_cli_parse(cli, o, n, s->model, MODELS_MOST) : fh_cli_fail(cli, &err);
     if (rc == 0) {
         sigemptyset(&set);
         sigaddset(&set, SIGTERM);

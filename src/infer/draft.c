@@ -87,7 +87,7 @@ uint32_t fh_draft_guess(fh_draft *d, const uint32_t *token, uint32_t n, uint32_t
 
 /* With t(n) = ROWS_OF_A_STEP + n for a step of n rows, a guess that is right with probability p saves p * t(n) / n and
  * costs 1. It stands beside about as many guesses as there are sequences. (1B Q4_K_M, 2 threads of a Zen 5, Nov 2026:
- * t(1) 44 ms, t(4) 53, t(6) 59, t(12) 85, t(16) 109.) No clock is asked: the same request alone makes the same steps. */
+ * t(1) 44 ms, t(4) 53, t(6) 59, t(12) 85, t(16) 109.) No clock is asked: a request alone makes the same steps. */
 bool fh_draft_pays(fh_draft *d, uint32_t company) {
     uint64_t rows = 2 * (uint64_t)FH_MAX(company, 1u), right = d->n_right + 1, guessed = d->n_guessed + 2;
     if (right * (rows + ROWS_OF_A_STEP) >= guessed * rows) {

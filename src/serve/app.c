@@ -151,7 +151,8 @@ void fh_app_use(fh_call *c, fh_str model, int64_t keep_alive_ms, fh_fleet_use_fn
     fh_err err = {.status = FH_OK};
     fh_fleet_entry e;
     if (!fh_fleet_find(c->app->fleet, model, &e)) {
-        (void)fh_fail(&err, FH_ERR_NOT_FOUND, "the model '%.*s' is not served here", FH_STR_ARG(model));
+        fh_call_fail(c, 404, "model_not_found", "model", "the model '%.*s' is not served here", FH_STR_ARG(model));
+        (void)fh_fail(&err, FH_ERR_NOT_FOUND, "the model is not served here"); /* the first answer counts */
         refuse_use(c, fn, ctx, &err);
         return;
     }

@@ -3,9 +3,9 @@
 
 BINARY is a test build with AddressSanitizer (tests/e2e/test_faults.py has the mechanism). Each run starts a server with
 two models, asks for a chat, a stream and an embedding, asks once more, and ends it. The N-th allocation of all that
-fails, or that one and all after it; N goes through every STEP-th (default 1). A start may fail with one line of message. A
-request may fail with an error in JSON, or by a closed connection. A single failure must leave a server that answers
-everything afterwards. Each run ends by itself when it is told to, without a sanitizer's report and without a leak.
+fails, or that one and all after it; N goes through every STEP-th (default 1). A start may fail with one line of
+message. A request may fail with an error in JSON, or by a closed connection; a single failure costs one request at
+the most. Each run ends by itself when it is told to, without a sanitizer's report and without a leak.
 Closing line: N passed, N failed, N skipped.
 """
 

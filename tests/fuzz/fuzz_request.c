@@ -83,9 +83,10 @@ static void say(int fd, fh_str s) {
 /* What comes until it closes or, where the client is the one who goes, until the first of it. */
 static size_t hear(int fd, char *out, size_t cap, bool all) {
     struct pollfd p = {.fd = fd, .events = POLLIN};
+    char rest[4096]; /* behind the first cap bytes */
     size_t n = 0;
     while (poll(&p, 1, WAIT_MS) == 1) {
-        ssize_t k = recv(fd, out + (n < cap ? n : 0), n < cap ? cap - n : cap, 0);
+        ssize_t k = n < cap ? recv(fd, out + n, cap - n, 0) : recv(fd, rest, sizeof rest, 0);
         if (k <= 0) break;
         n += (size_t)k;
         if (!all) break;

@@ -14,7 +14,7 @@ for t in "$@"; do
     # 2 GiB of memory and 1 s per input: more is a finding. Compilers of grammars and patterns have budgets of their own,
     # which sanitizers stretch.
     limit=1
-    case $t in grammar | regex | schema | template | split | tokenize | toolcall) limit=4 ;; esac
+    case $t in grammar | regex | schema | template | split | tokenize | toolcall | request) limit=4 ;; esac
     if "$dir/fuzz_$t" -max_total_time="$seconds" -seed="${FUZZ_SEED:-0}" -timeout=$limit -rss_limit_mb=2048 -max_len=65536 -print_final_stats=1 \
         -artifact_prefix="$dir/finding-$t-" $dict "$dir/corpus/$t" "$seeds" > "$dir/$t.log" 2>&1; then
         passed=$((passed + 1))
