@@ -44,8 +44,8 @@ typedef struct unit {
     __m512 d, m;
 } unit;
 
-/* Quad g of block `group + b`, as unsigned bytes. Groups are known when it runs; b, of which a kind says how many a group
- * has, and g when it is compiled. */
+/* Quad g of block `group + b`, as unsigned bytes. Groups are known when it runs; b, of which a kind says how many a
+ * group has, and g when it is compiled. */
 typedef __m512i quad_fn(const unit *u, size_t group, size_t b, size_t g);
 /* Scale number k of the unit. */
 typedef __m512 scale_fn(const unit *u, size_t k);
