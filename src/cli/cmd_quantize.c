@@ -100,7 +100,7 @@ static int read_types(const fh_cli *cli, quantize_args *a, fh_quantize_options *
 
 /* "3,5,7" in any order, numbers twice or not. */
 static int read_layers(quantize_args *a, fh_quantize_options *opt) {
-    for (const char *p = a->prune; p && *p;) {
+    for (const char *p = a->prune ? a->prune : ""; *p;) {
         const size_t len = strcspn(p, ",");
         uint64_t n;
         size_t at = 0;

